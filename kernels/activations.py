@@ -90,12 +90,11 @@ class Logistic(Activation):
 
     @staticmethod
     def function(z):
-        one = simd.broadcast(z, 1.0)
-        return one / (one + simd.exp(simd.zeros(z) - z))
+        return 1 / (1 + simd.exp(0 - z))
 
     @staticmethod
     def slope(y):
-        return y * (simd.broadcast(y, 1.0) - y)
+        return y * (1 - y)
 
     def twin(self, Z):
         with np.errstate(over="ignore"):
@@ -113,12 +112,11 @@ class Tanh(Activation):
 
     @staticmethod
     def function(z):
-        one, two = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0)
-        return one - two / (simd.exp(two * z) + one)
+        return 1 - 2 / (simd.exp(2 * z) + 1)
 
     @staticmethod
     def slope(y):
-        return simd.broadcast(y, 1.0) - y * y
+        return 1 - y * y
 
     def twin(self, Z):
         return np.tanh(Z)
@@ -146,13 +144,13 @@ class Gelu(Activation):
     @staticmethod
     def slope(z):
         distribution, shape = simd.normal_distribution(z)
-        return simd.fma(simd.broadcast(z, (2 * math.pi) ** -0.5) * z, shape, distribution)
+        return simd.fma(_DENSITY * z, shape, distribution)
 
     def twin(self, Z):
         return Z * self._distribution(Z)
 
     def twin_slope(self, A):
-        density = np.exp(-A * A / 2) * A.dtype.type((2 * math.pi) ** -0.5)
+        density = np.exp(-A * A / 2) * A.dtype.type(_DENSITY)
         return self._distribution(A) + A * density
 
     def _distribution(self, Z):
@@ -185,16 +183,14 @@ class GeluTanh(Activation):
 
     @staticmethod
     def function(z):
-        one, rise = simd.broadcast(z, 1.0), simd.broadcast(z, 2 * _GELU_RISE)
-        u = rise * z * simd.fma(simd.broadcast(z, _GELU_CUBE) * z, z, one)
-        return z / (one + simd.exp(simd.zeros(z) - u))
+        u = 2 * _GELU_RISE * z * simd.fma(_GELU_CUBE * z, z, 1)
+        return z / (1 + simd.exp(0 - u))
 
     @staticmethod
     def slope(z):
-        one, rise = simd.broadcast(z, 1.0), simd.broadcast(z, 2 * _GELU_RISE)
-        cube = simd.broadcast(z, _GELU_CUBE) * z * z
-        s = one / (one + simd.exp(simd.zeros(z) - rise * z * (one + cube)))
-        return s + z * (s * (one - s)) * (rise * (one + simd.broadcast(z, 3.0) * cube))
+        rise, cube = 2 * _GELU_RISE, _GELU_CUBE * z * z
+        s = 1 / (1 + simd.exp(0 - rise * z * (1 + cube)))
+        return s + z * (s * (1 - s)) * (rise * (1 + 3 * cube))
 
     def twin(self, Z):
         return Z * (1 + np.tanh(_GELU_RISE * (Z + _GELU_CUBE * Z**3))) / 2
@@ -211,6 +207,7 @@ class GeluTanh(Activation):
         return node("Mul", [Z, node("Sigmoid", [node("Mul", [rise, node("Mul", [Z, inner])])])])
 
 
+_DENSITY = (2 * math.pi) ** -0.5  # of the normal distribution at 0
 _GELU_RISE, _GELU_CUBE = (2 / math.pi) ** 0.5, 0.044715
 
 
@@ -222,13 +219,12 @@ class Silu(Activation):
 
     @staticmethod
     def function(z):
-        return z / (simd.broadcast(z, 1.0) + simd.exp(simd.zeros(z) - z))
+        return z / (1 + simd.exp(0 - z))
 
     @staticmethod
     def slope(z):
-        one = simd.broadcast(z, 1.0)
-        s = one / (one + simd.exp(simd.zeros(z) - z))
-        return s * simd.fma(z, one - s, one)
+        s = 1 / (1 + simd.exp(0 - z))
+        return s * simd.fma(z, 1 - s, 1)
 
     def twin(self, Z):
         with np.errstate(over="ignore"):
@@ -254,18 +250,16 @@ class Mish(Activation):
 
     @staticmethod
     def function(z):
-        two = simd.broadcast(z, 2.0)
-        e = simd.exp(simd.minimum(z, simd.broadcast(z, 20.0)))  # above 20, y rounds to z
-        n = e * (e + two)
-        return z * (n / (n + two))
+        e = simd.exp(simd.minimum(z, 20))  # above 20, y rounds to z
+        n = e * (e + 2)
+        return z * (n / (n + 2))
 
     @staticmethod
     def slope(z):
-        one, two, least = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0), simd.minimum(z, simd.broadcast(z, 20.0))
+        least = simd.minimum(z, 20)
         e = simd.exp(least)
-        n = e * (e + two)
-        rise = simd.broadcast(z, 4.0) * least * e / (n + two) * ((one + e) / (n + two))
-        return n / (n + two) + rise
+        n = e * (e + 2)
+        return n / (n + 2) + 4 * least * e / (n + 2) * ((1 + e) / (n + 2))
 
     def twin(self, Z):
         return Z * np.tanh(np.logaddexp(Z, 0))
@@ -283,10 +277,10 @@ class Mish(Activation):
 
 def _scaled_elu(above: float, below: float) -> tuple[Any, Any]:
     def function(z):
-        return simd.select(z > simd.zeros(z), simd.broadcast(z, above) * z, simd.broadcast(z, below) * simd.expm1(z))
+        return simd.select(z > 0, above * z, below * simd.expm1(z))
 
     def slope(y):
-        return simd.select(y > simd.zeros(y), simd.broadcast(y, above), y + simd.broadcast(y, below))
+        return simd.select(y > 0, above, y + below)
 
     return staticmethod(function), staticmethod(slope)
 
@@ -329,11 +323,11 @@ class LeakyRelu(Activation):
 
     @staticmethod
     def function(z):
-        return simd.maximum(z, simd.broadcast(z, 0.01) * z)
+        return simd.maximum(z, 0.01 * z)
 
     @staticmethod
     def slope(y):
-        return simd.select(y > simd.zeros(y), simd.broadcast(y, 1.0), simd.broadcast(y, 0.01))
+        return simd.select(y > 0, simd.broadcast(y, 1), 0.01)
 
     def twin(self, Z):
         return np.maximum(Z, Z.dtype.type(0.01) * Z)
@@ -353,13 +347,11 @@ class Softplus(Activation):
 
     @staticmethod
     def function(z):
-        zero = simd.zeros(z)
-        return simd.maximum(z, zero) + simd.log1p(simd.exp(zero - simd.maximum(z, zero - z)))
+        return simd.maximum(z, 0) + simd.log1p(simd.exp(0 - abs(z)))
 
     @staticmethod
     def slope(y):
-        zero = simd.zeros(y)
-        return zero - simd.expm1(zero - y)
+        return 0 - simd.expm1(0 - y)
 
     def twin(self, Z):
         return np.logaddexp(Z, 0).astype(Z.dtype)

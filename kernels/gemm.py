@@ -20,7 +20,7 @@ from . import simd
 from .bfloat16 import SIZE, TERMS, gemm_in_bfloat16
 from .bundles import Matrix, after, after_each, from_element, from_row, views
 from .intrinsics import begins_line, copy_few, flat, flat_as, flat_to_read, out_of_line, prefetch
-from .jit import kernel, overload, piece
+from .jit import by_types, kernel, piece
 from .memory import LINE_BYTES
 from .narrow import gemm_narrow, make_tile, transpose_rows
 from .team import share
@@ -56,8 +56,8 @@ from .tuning import (
 from .update import Schedule, step_of, step_rows
 
 
-def _make_stripe(rows: int, vectors: int) -> Any:
-    """``rows`` rows of C: tiles of ``vectors`` vectors across the columns, then single vectors for the rest.
+def _make_stripe(rows: int, vectors: int, rest: bool = True) -> Any:
+    """``rows`` rows of C: tiles of ``vectors`` vectors across the columns, then single vectors if ``rest`` is set.
 
     The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels.
     """
@@ -70,10 +70,11 @@ def _make_stripe(rows: int, vectors: int) -> Any:
         full = N - N % width
         for j in range(0, full, width):
             tile(K, A, from_element(B, 0, j), from_element(C, 0, j), width, resume, skip)
-        rest = from_element(B, 0, full)
-        for j in range(full, N, lanes):  # in the last panel, whose columns are contiguous
-            here = Matrix(after(rest.values, j - full), B.row, 1)
-            edge(K, A, here, from_element(C, 0, j), min(lanes, N - j), resume, skip)
+        if rest:
+            panel = from_element(B, 0, full)  # the last, whose columns are contiguous
+            for j in range(full, N, lanes):
+                here = Matrix(after(panel.values, j - full), B.row, 1)
+                edge(K, A, here, from_element(C, 0, j), min(lanes, N - j), resume, skip)
 
     return gemm_stripe
 
@@ -81,7 +82,8 @@ def _make_stripe(rows: int, vectors: int) -> Any:
 _stripe = kernel(_make_stripe(TILE_ROWS, TILE_VECTORS))
 # Few rows leave registers for wide tiles, which read whole cache lines of an unpacked B.
 _wide4, _wide2, _wide1, _widest1 = (
-    piece(_make_stripe(rows, vectors * simd.REGISTERS // 32)) for rows, vectors in ((4, 4), (2, 8), (1, 8), (1, 16))
+    piece(_make_stripe(rows, vectors * simd.REGISTERS // 32, rest))
+    for rows, vectors, rest in ((4, 4, True), (2, 8, True), (1, 8, True), (1, 16, False))
 )
 
 
@@ -253,12 +255,9 @@ def _reads_in_place(M, K, B):
     return M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES
 
 
+@by_types
 def _multiplied(M, N, K, A, B, C, pack_buffer, resume):
     """Compute a wide C = A @ B in bfloat16 if ``pack_buffer`` is of int32, for pairs; return whether it did."""
-
-
-@overload(_multiplied)
-def _multiplied_overload(M, N, K, A, B, C, pack_buffer, resume):
     if isinstance(pack_buffer.dtype, types.Float):
         return lambda M, N, K, A, B, C, pack_buffer, resume: False
 
@@ -357,12 +356,9 @@ def finish_rows(rows, n, Y, b, scale, relu):
             _finish_one(from_row(Y, i), j, rest, factor, b, relu)
 
 
+@by_types
 def _float_rows(X, lo, hi, converted):
     """Rows lo .. hi - 1 of X as floats: in place, or copied to ``converted`` where X holds integers."""
-
-
-@overload(_float_rows)
-def _float_rows_overload(X, lo, hi, converted):
     if isinstance(X.dtype, types.Float):
         return lambda X, lo, hi, converted: Matrix(after(flat_to_read(X), lo * X.shape[1]), X.shape[1], 1)
 
@@ -592,12 +588,9 @@ def column_sums(M, n, dY, db):
         j += lanes
 
 
+@by_types
 def _weight_product(rows, n, M, X, dY, C, pack_buffer):
     """C[rows, n] = X[M, :rows].T @ dY[M, :n]; X may hold integers."""
-
-
-@overload(_weight_product)
-def _weight_product_overload(rows, n, M, X, dY, C, pack_buffer):
     if isinstance(X[0].dtype, types.Float):
 
         def product(rows, n, M, X, dY, C, pack_buffer):
@@ -648,7 +641,8 @@ def own_scratch(scratch, part, parts):
     return Scratch(after(scratch.pack_buffer, part * PACK_SIZE), after(scratch.gradient_buffer, gradient))
 
 
-def gradient_size(columns: int) -> int:
+@piece
+def gradient_size(columns):
     """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with ``columns`` outputs."""
     return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
 

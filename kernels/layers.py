@@ -12,7 +12,7 @@ from numba import types
 from . import simd
 from .bundles import after, class_attribute, views
 from .gemm import Layer
-from .jit import kernel, overload, piece
+from .jit import by_types, kernel, piece
 
 for _attribute in ("function", "slope", "of_input", "fused", "linear"):  # of ``activations.Activation``
     class_attribute(_attribute)
@@ -75,10 +75,8 @@ def _is_fused(activation):
 def _of_layer(work: Any) -> Any:
     """A function of (activations, l, *args): ``work`` with layer l's activation, the only one or a tuple's l-th."""
 
-    def called(activations, l, *args): ...
-
-    @overload(called)
-    def implementation(activations, l, *args):
+    @by_types
+    def called(activations, l, *args):
         def one(activations, l, *args):
             return work(activations, *args)
 

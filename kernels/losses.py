@@ -317,7 +317,6 @@ def _logistic_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
     """``_logistic_gradient`` for n samples along the vectors: see ``_columns_as_rows``."""
     real, losses, smoothing = Z.dtype.type, outcomes.losses, loss.smoothing
     logits, rest = after(losses, width), after(losses, 2 * width)
-    zero, one = simd.zeros(losses), simd.broadcast(losses, 1)
     for s in range(n):
         losses[s], outcomes.hits[s] = 0.0, 1
     for k in range(O):
@@ -326,10 +325,10 @@ def _logistic_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
             rest[s] = (1 - smoothing) * targets.labels[targets.rows[s] * O + k] + 0.5 * smoothing
         for s in range(0, n, simd.lanes(losses)):
             z, target = simd.load_masked(logits, s, n - s), simd.load_masked(rest, s, n - s)
-            small = simd.exp(simd.minimum(z, zero - z))
-            lost = simd.maximum(z, zero) - z * target + simd.log1p(small)
+            small = simd.exp(0 - abs(z))
+            lost = simd.maximum(z, 0) - z * target + simd.log1p(small)
             simd.store_masked(losses, s, simd.load_masked(losses, s, n - s) + lost, n - s)
-            simd.store_masked(rest, s, simd.select(z > zero, one, small) / (one + small) - target, n - s)
+            simd.store_masked(rest, s, simd.select(z > 0, 1, small) / (1 + small) - target, n - s)
         for s in range(n):
             dZ[k * width + s] = real(scale * _weight_of(targets, s)) * real(rest[s])
             outcomes.hits[s] &= (logits[s] > 0) == (targets.labels[targets.rows[s] * O + k] == 1)
@@ -441,8 +440,7 @@ def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 class NumberLoss(Loss):
     """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
 
-    ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit. A target
-    has ``each`` adjacent outputs.
+    ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit.
     """
 
     gradient = _number_gradient
@@ -450,6 +448,7 @@ class NumberLoss(Loss):
 
     @property
     def each(self) -> int:
+        """How many adjacent outputs stand for one target."""
         return 1
 
     def predict(self, Z: np.ndarray) -> np.ndarray:
@@ -470,7 +469,8 @@ class NumberLoss(Loss):
 
     def twin(self, Z, targets, sample_weight):
         Y = np.repeat(normal(np.asarray(targets, Z.dtype)).reshape(len(Z), -1), self.each, axis=1)
-        costs, slopes = self.twin_point(normal(Z).astype(np.float64), Y.astype(np.float64))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            costs, slopes = self.twin_point(normal(Z).astype(np.float64), Y.astype(np.float64))
         loss, weight = _weighted(costs.sum(1), sample_weight)
         return loss, 0, normal((weight * slopes).astype(Z.dtype))
 
@@ -595,8 +595,7 @@ class Poisson(_LogLink):
         return p - y + (y * (np.log(y) - z) if y > 0 else 0.0), p - y
 
     def twin_point(self, Z, Y):
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return np.exp(Z) - Y + np.where(Y > 0, Y * (np.log(Y) - Z), 0), np.exp(Z) - Y
+        return np.exp(Z) - Y + np.where(Y > 0, Y * (np.log(Y) - Z), 0), np.exp(Z) - Y
 
 
 class Gamma(_LogLink):
@@ -613,8 +612,7 @@ class Gamma(_LogLink):
         return ratio - 1 + z - np.log(y), 1 - ratio
 
     def twin_point(self, Z, Y):
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return Y * np.exp(-Z) - 1 + Z - np.log(Y), 1 - Y * np.exp(-Z)
+        return Y * np.exp(-Z) - 1 + Z - np.log(Y), 1 - Y * np.exp(-Z)
 
 
 @kernel

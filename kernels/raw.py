@@ -49,10 +49,10 @@ from . import update as _update
 from .activations import Activation, activation_of
 from .bundles import Matrix, after, from_element, from_row, views
 from .csr_matrix import CSR, Sparse, to_read
-from .gemm import PACK_SIZE, TILE_VECTORS, block_of
+from .gemm import PACK_SIZE, TILE_VECTORS, block_of, gradient_size
 from .gemm import gemm as _product
 from .intrinsics import bytes_of, flat, flat_or_empty, flat_to_read, from_first
-from .jit import kernel, overload, piece
+from .jit import by_types, kernel, piece
 from .jit.control import CONTROL, exchange_control
 from .jit.numba_private import passed_only, place_of_typing
 from .losses import Loss, Outcomes, SoftmaxCrossEntropy, Targets
@@ -199,19 +199,9 @@ _Scratch = Annotated[Any, _Kind(1, written=True, bundle=SparseScratch)]
 
 
 @piece
-def _scratch_size(inputs, outputs):
-    return PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
-
-
 def scratch_size(inputs: int, outputs: int) -> int:
     """Elements of scratch memory that each part of a linear op of a dense X, or of ``gemm``, needs."""
-    return int(_scratch_size.py_func(inputs, outputs))
-
-
-@overload(scratch_size)
-def _scratch_size_overload(inputs, outputs):
-    # Through a piece, so that users' functions in Numba's cache become invalid when this changes: see ``jit.linked``.
-    return lambda inputs, outputs: _scratch_size(inputs, outputs)
+    return PACK_SIZE + max(ROW_BLOCK * inputs, gradient_size(outputs))
 
 
 def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
@@ -241,10 +231,8 @@ def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
 def _by_input(dense: Any, of_sparse: Any) -> Any:
     """A function of (part, parts, X, ...) in compiled code: the piece ``dense`` for an array X, else ``of_sparse``."""
 
-    def chosen(part, parts, X, *args): ...
-
-    @overload(chosen)
-    def implementation(part, parts, X, *args):
+    @by_types
+    def chosen(part, parts, X, *args):
         work = dense if isinstance(X, types.Array) else of_sparse
 
         def call(part, parts, X, *args):
@@ -436,7 +424,7 @@ def activation_forward(part: int, parts: int, Z: _Array, activation: Activation,
         rest = min(lanes, hi - i)
         x = simd.load_masked(z, i, rest)
         if activation.fused:
-            simd.store_masked(y, i, simd.maximum(x, simd.zeros(y)), rest)
+            simd.store_masked(y, i, simd.maximum(x, 0), rest)
         else:
             simd.store_masked(y, i, activation.function(x), rest)
 
@@ -453,7 +441,7 @@ def activation_backward(
         rest = min(lanes, hi - i)
         d, x = simd.load_masked(dy, i, rest), simd.load_masked(a, i, rest)
         if activation.fused:
-            d = simd.select(simd.at_most(x, simd.zeros(dz)), simd.zeros(dz), d)
+            d = simd.select(x <= 0, 0, d)
         elif not activation.linear:
             d = activation.slope(x) * d
         simd.store_masked(dz, i, d, rest)

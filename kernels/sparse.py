@@ -24,7 +24,7 @@ from .bundles import Matrix, after, after_each, numbers_like
 from .csr_matrix import index_dtype, to_read
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, out_of_line, prefetch, prefetch_each
-from .jit import kernel, overload, piece
+from .jit import by_types, kernel, piece
 from .simd import broadcast_each
 from .team import barrier, share
 from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS
@@ -77,14 +77,14 @@ def panel_start(p, H, lanes):
 
     The last panels may have one vector less: 100 columns, 16 to a vector, make panels of 64 and 48, not 64 and 64.
     """
-    panels = -(-H // (PANEL_VECTORS * lanes))
+    panels = panel_count(H, lanes)
     narrow = min(panels, PANEL_VECTORS * panels - -(-H // lanes))
     return lanes * (PANEL_VECTORS * p - max(0, p - panels + narrow))
 
 
 def packed_size(I: int, H: int, lanes: int) -> int:
     """Elements of W [I, H] with its panels packed."""
-    return I * panel_start.py_func(panel_count.py_func(H, lanes), H, lanes)
+    return I * panel_start(panel_count(H, lanes), H, lanes)
 
 
 @piece
@@ -117,12 +117,9 @@ def pack(p, first, last, I, H, W, packed, unpack):
 # -- entries -------------------------------------------------------------------------------------------------------
 
 
+@by_types
 def _factor(values, table, k):
     """The factor by which entry k multiplies the weights."""
-
-
-@overload(_factor)
-def _factor_overload(values, table, k):
     if values.dtype == types.uint8:
         return lambda values, table, k: table[values[k]]
     real = table.dtype
@@ -157,12 +154,9 @@ def entry_arrays(shape: tuple[int, ...], rows: int, values: np.dtype) -> tuple[n
     return np.empty(shape, index_dtype(rows)), np.empty(shape, values)
 
 
+@by_types
 def _put_entry(places, entries, k, row, value):
     """Set entry k to ``value`` in this row."""
-
-
-@overload(_put_entry)
-def _put_entry_overload(places, entries, k, row, value):
     if entries.dtype == types.uint16:
 
         def put_both(places, entries, k, row, value):
@@ -177,12 +171,9 @@ def _put_entry_overload(places, entries, k, row, value):
     return put_each
 
 
+@by_types
 def _get_entry(places, entries, table, k):
     """(row, factor) of entry k."""
-
-
-@overload(_get_entry)
-def _get_entry_overload(places, entries, table, k):
     if entries.dtype == types.uint16:
 
         def get_both(places, entries, table, k):

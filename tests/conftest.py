@@ -87,8 +87,8 @@ def whole_teams(monkeypatch):
     """Who asks for threads gets them, however busy the machine is: see ``kernels.team``."""
     if "kernels.team" in sys.modules:
         monkeypatch.setattr("kernels.team._MEASURABLE", math.inf)
-    if "kernels.mlp" in sys.modules:
-        monkeypatch.setattr("kernels.mlp.PACED_FLOP", 0)
+    if "kernels.tuning" in sys.modules:
+        monkeypatch.setattr("kernels.tuning.PACED_FLOP", 0)
 
 
 @pytest.fixture

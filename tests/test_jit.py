@@ -18,7 +18,7 @@ import pytest
 from numba import njit
 from numba.core.errors import NumbaError
 
-from kernels import raw
+from kernels import raw, simd
 from kernels.jit import cache as cache_module
 from kernels.jit import kernel, piece
 from kernels.team import share
@@ -615,12 +615,13 @@ def test_user_code_that_calls_a_kernel_is_not_kept_by_numba(python, tmp_path):
         assert "dynamic globals" in result.stderr
 
 
-def test_a_piece_of_a_kernel_refuses_to_be_called_from_python():
-    with pytest.raises(TypeError, match="in compiled code only"):
-        share(0, 1, 10)
-    assert kernel(lambda n: share(0, 1, n))(10) == (0, 10)
-    with pytest.raises(TypeError, match="in compiled code only"):
-        share(0, 1, 10)
+def test_python_runs_a_piece_of_a_kernel_as_it_is_written():
+    assert share(0, 2, 10**30) == (0, 10**30 // 2)
+    assert kernel(lambda n: share(0, 2, n))(10) == (0, 5)
+    assert share(0, 2, 10**30) == (0, 10**30 // 2)
+    assert raw.scratch_size(784, 256) == kernel(lambda: raw.scratch_size(784, 256))()
+    with pytest.raises(RuntimeError, match="exp works in compiled code only"):
+        simd.tanh(1.0)
 
 
 def _add(n):

@@ -177,7 +177,7 @@ def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(
     with kernels.threads(1):
         for rows in (wide, wide - 1, wide - 5, most + wide - 1):
             for N in columns[:: 1 if rows == wide else 7]:
-                assert gemm._packs_less_swapped.py_func(rows, N, dY.shape[1], wide)
+                assert gemm._packs_less_swapped(rows, N, dY.shape[1], wide)
                 dX = kernels.linear_backward_input(dY[:rows], W[:N])
                 np.testing.assert_array_equal(dX, exact[:rows, :N])
 

@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 import kernels
-from kernels import mlp, reference, sparse, step
+from kernels import reference, sparse, step, tuning
 from kernels.tuning import COLUMN_BLOCK, PANEL_VECTORS
 
 from op_cases import RULES
@@ -63,11 +63,11 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
     expected = train(X, y, sizes, rule, dtype=dtype)
     # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and
     # most rules put steps off.
-    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
-    monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
-    monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
+    monkeypatch.setattr(tuning, "SERIAL_FLOP", 0)
+    monkeypatch.setattr(tuning, "PACKED_VISITS", 0)
+    monkeypatch.setattr(tuning, "PACKED_ENTRIES", 0)
     for packed_bytes in (0, 2**30):
-        monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
+        monkeypatch.setattr(tuning, "PACKED_BYTES", packed_bytes)
         for threads in (1, 2, 3, 4):
             trained = train(kernels.csr(X), y, sizes, rule, dtype=dtype, threads=threads)
             np.testing.assert_array_equal(trained, expected)
@@ -97,14 +97,14 @@ def test_sums_of_squares_are_of_the_weights_before_each_step(rule, dtype, sizes,
             )
         return total[0]
 
-    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
-    monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
-    monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
+    monkeypatch.setattr(tuning, "SERIAL_FLOP", 0)
+    monkeypatch.setattr(tuning, "PACKED_VISITS", 0)
+    monkeypatch.setattr(tuning, "PACKED_ENTRIES", 0)
     expected = squares(reference, X, 1)
     # A lane adds up SPAN squares or fewer, or 64 of each step, each sum and each weight with its rounding.
     bound = 2 * 512 * np.finfo(dtype).eps * expected
     for packed_bytes in (0, 2**30):
-        monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
+        monkeypatch.setattr(tuning, "PACKED_BYTES", packed_bytes)
         for samples in (X, kernels.csr(X)):
             first, *others = (squares(kernels, samples, threads) for threads in (1, 2, 3, 4))
             assert others == [first] * 3
@@ -118,7 +118,7 @@ def test_momentum_that_fades_while_steps_are_put_off(rule, rng, monkeypatch):
     X, y = sparse_samples(rng, 1200, 20, 0.2, "uint8"), rng.integers(0, 3, 1200)
     X[:, 0] = 0
     X[0, 0] = 255
-    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
+    monkeypatch.setattr(tuning, "PACKED_BYTES", 0)
     networks = []
     for given in (X, kernels.csr(X)):
         network = kernels.Network((20, 16, 3), slots=rule.slots)
@@ -150,7 +150,7 @@ def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
     X[:, 1] = 1
     X[0, 0] = X[39, 0] = X[0, 2] = 1
     y = np.arange(40) % 3
-    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
+    monkeypatch.setattr(tuning, "PACKED_BYTES", 0)
     lr = np.linspace(0.5, 0.1, 40)
     results = []
     for given in (X, kernels.csr(X)):
@@ -166,8 +166,8 @@ def test_a_part_waits_for_the_columns_that_another_catches_up(monkeypatch):
     X, y = np.zeros((1002, 128), np.float32), np.arange(1002) % 3
     X[:, 0] = 1
     X[:2, 64:] = X[-2:, 64:] = 1
-    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
-    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
+    monkeypatch.setattr(tuning, "PACKED_BYTES", 0)
+    monkeypatch.setattr(tuning, "SERIAL_FLOP", 0)
     trained = [train(kernels.csr(X), y, (128, 16, 3), kernels.adam(), threads=n, batch=2) for n in (1, 2)]
     np.testing.assert_array_equal(*trained)
 
@@ -176,8 +176,8 @@ def test_a_part_waits_for_the_columns_that_another_catches_up(monkeypatch):
 def test_panels_hold_every_column_with_the_fewest_vectors(lanes):
     widest = PANEL_VECTORS * lanes
     for H in range(1, 6 * widest + 2):
-        panels = sparse.panel_count.py_func(H, lanes)
-        starts = [sparse.panel_start.py_func(p, H, lanes) for p in range(panels + 1)]
+        panels = sparse.panel_count(H, lanes)
+        starts = [sparse.panel_start(p, H, lanes) for p in range(panels + 1)]
         assert starts[0] == 0
         assert starts[-2] < H <= starts[-1]
         assert set(np.diff(starts)) <= {widest - lanes, widest}
@@ -192,7 +192,7 @@ def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
         return step.rows_to_transpose(part, parts, panels, splits, H, 16, n)
 
     for H in (1, 48, 64, 80, 100, 130, 256, 300, 1000):
-        panels = sparse.panel_count.py_func(H, 16)
+        panels = sparse.panel_count(H, 16)
         for splits in {-(-parts // panels), parts}:
             for n in (1, 7, 200):
                 of = [rows(part, parts, panels, splits, H, n) for part in range(parts)]

@@ -121,7 +121,7 @@ def test_affinity_and_environment_set_the_count(python):
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shares_cover_everything_once(parts):
     for n in (0, 1, 5, 128):
-        ranges = [share.py_func(part, parts, n) for part in range(parts)]
+        ranges = [share(part, parts, n) for part in range(parts)]
         assert [i for lo, hi in ranges for i in range(lo, hi)] == list(range(n))
         assert max(hi - lo for lo, hi in ranges) - min(hi - lo for lo, hi in ranges) <= 1
 

@@ -183,7 +183,10 @@ class Run:
         if plan.start is not None and (line := plan.start.unlike_training(data.X_test)):  # whose units are kept
             observer.say(f"{config.init_from}: {line}")
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
-        if config.precision == "bfloat16" and not self._rounds():
+        sparse, dropout = plan.input == "sparse", config.dropout > 0
+        if config.precision == "bfloat16" and not kernels.mlp.rounds(
+            self.model.network, self.batches.batch_size, sparse=sparse, dropout=dropout
+        ):
             observer.say("--precision bfloat16 changes nothing: all layers are too narrow, and stay in float32")
         self.total = config.total_steps(self.batches.steps_per_epoch)
         self.batches.fill_with(plan.load, until=None if plan.X is not None else self.total)
@@ -211,13 +214,6 @@ class Run:
             output="softmax" if target is None else target.kernel.output, layer_rates=config.layer_rates,
             precision=config.precision,
         )  # fmt: skip
-
-    def _rounds(self) -> bool:
-        """Whether steps in bfloat16 have products of as many terms and columns as are rounded: see ``gemm.gemm``."""
-        network, rows, sparse = self.model.network, self.batches.batch_size, self.plan.input == "sparse"
-        layers = [*zip(network.sizes, network.sizes[1:])][sparse:]
-        wide = any(min(outputs, max(inputs, rows)) >= kernels.bfloat16.TERMS for inputs, outputs in layers)
-        return wide and (sparse or self.config.dropout > 0 or not kernels.mlp.takes_blocks(network, rows))
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, every kernel that the run will call."""

@@ -31,35 +31,18 @@ from typing import Any, cast
 from numba import types
 
 from .. import _fork_waits_for
-from . import workers
+from . import dependencies, numba_private, workers
 from .cache import store
 from .control import CONTROL, attempt, exchange_control, settle
-from .dependencies import (
-    found_by_name,
-    is_of_the_package,
-    kernel_text,
-    made_by_the_package,
-    overload,
-    texts_kept,
-    type_text,
-    vocabulary,
-)
+from .dependencies import by_types, is_of_the_package, kernel_text, overload, texts_kept, vocabulary
 from .linked import is_piece
-from .numba_private import (
-    Dispatcher,
-    NumbaError,
-    PieceCompiler,
-    PythonDispatcher,
-    StoredDispatcher,
-    code_from,
-    code_to_keep,
-    global_compiler_lock,
-)
+from .numba_private import PythonDispatcher, StoredDispatcher, global_compiler_lock
 
 vocabulary()
 
 __all__ = [
-    "Bound", "Kernel", "compile_for", "entry", "from_python", "from_source", "kernel", "overload", "piece", "store",
+    "Bound", "Kernel", "by_types", "compile_for", "entry", "from_python", "from_source", "kernel", "overload", "piece",
+    "store",
 ]  # fmt: skip
 
 compile_seconds = 0.0
@@ -102,11 +85,14 @@ def _describe(value: Any) -> str:
 
 
 def piece(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` into each kernel that calls it: for code too small for a call, or meant to be inlined."""
+    """Compile ``function`` into each kernel that calls it: for code too small for a call, or meant to be inlined.
+
+    Python may call it, too, where it calls nothing but pieces.
+    """
     # The symbol contains the name, and of two weak symbols with one name the linker takes either.
     function.__qualname__ = _name(function)
     is_piece(cast(FunctionType, function))
-    return Dispatcher(function, {}, _FOR_COMPILED_CODE, PieceCompiler)
+    return numba_private.Piece(function, {}, _FOR_COMPILED_CODE)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -248,10 +234,10 @@ class _Kept(StoredDispatcher):
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
         # A user's loss is of a class that each process makes anew, and what ``exec`` made may belong to no module.
-        if function.__module__ is None or not all(map(found_by_name, args)):
+        if function.__module__ is None or not all(map(dependencies.found_by_name, args)):
             return None
         try:
-            text = "\n".join((self.name, *map(type_text, args), kernel_text(function)))
+            text = "\n".join((self.name, *map(dependencies.type_text, args), kernel_text(function)))
         except TypeError as error:
             if is_of_the_package(function.__module__):
                 raise
@@ -271,7 +257,7 @@ class _Kept(StoredDispatcher):
         return False
 
     def _compile_ahead(self, args: tuple[Any, ...]) -> None:
-        known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
+        known = is_of_the_package(self.py_func.__module__) and all(map(dependencies.made_by_the_package, args))
         if known and not workers.working and workers.is_large(kernel_text(self.py_func)):
             _begin_compiling()
             workers.compile_ahead((self.source, args))
@@ -283,12 +269,12 @@ class _Kept(StoredDispatcher):
             with contextlib.suppress(AttributeError, ImportError):  # a user's class that has moved
                 calls, code = pickle.loads(payload)
                 if all(_has_symbol(*call) for call in calls):
-                    return code_from(code, self)
+                    return numba_private.code_from(code, self)
         _begin_compiling()
         return None
 
     def save(self, args: tuple[Any, ...], compiled: Any) -> None:
-        path, kept = self._paths[args], code_to_keep(compiled)
+        path, kept = self._paths[args], numba_private.code_to_keep(compiled)
         if path is not None and kept is not None:
             code, called = kept
             calls = [(*_symbols[symbol], symbol) for symbol in called if symbol in _symbols]
@@ -303,7 +289,7 @@ class Kernel(_Kept):
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         try:
             return super().compile_once(args)
-        except NumbaError as error:
+        except numba_private.NumbaError as error:
             if not _OWNS_MEMORY.search(str(error)):
                 raise
             what = "makes an array, or uses a list, set or dictionary, or the max() or min() of an array"

@@ -24,7 +24,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -72,6 +72,17 @@ def overload(function: Callable[..., Any], **options: Any) -> Callable[[Any], An
         return extending.overload(function, **options)(implementation)
 
     return decorate
+
+
+def by_types(implementation: Any, **options: Any) -> Any:
+    """Decorator: a function for compiled code only, for which ``implementation`` returns its code by argument types."""
+
+    @wraps(implementation)
+    def function(*args: Any, **named: Any) -> Any:
+        raise RuntimeError(f"{implementation.__name__} works in compiled code only")
+
+    overload(function, **options)(implementation)
+    return function
 
 
 _kept: dict[FunctionType, tuple[str, list[FunctionType]]] | None = None

@@ -38,8 +38,8 @@ from .linked import VOCABULARY, Linked
 vocabulary()
 
 __all__ = [
-    "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "NumbaError", "PieceCompiler",
-    "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config",
+    "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "NumbaError", "Piece", "PythonDispatcher",
+    "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config",
     "definition", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "lower_constant", "outcome",
     "part_of", "passed_only", "place_of_typing", "propagate", "refuse_in_compiled_code", "target",
     "tell_a_compilation_of_new_names", "with_part",
@@ -114,7 +114,7 @@ class _KernelCompiler(compiler.Compiler):
         return [pipeline]
 
 
-class PieceCompiler(_KernelCompiler):
+class _PieceCompiler(_KernelCompiler):
     library = _PieceLibrary
 
 
@@ -131,14 +131,13 @@ def _keep_with(library: Any, environment: Any, linked: Linked) -> None:
 
 
 class Dispatcher(CPUDispatcher):
-    """A function that only compiled code calls; ``check`` may refuse argument types."""
+    """A function that only compiled code calls: Python calls ``for_python()``. ``check`` may refuse argument types."""
 
     check: Any = None
+    pipeline: type = _KernelCompiler
 
-    def __init__(
-        self, function: Any, locals: Any = None, options: Any = None, pipeline: type = _KernelCompiler
-    ) -> None:
-        super().__init__(function, locals, options, pipeline)
+    def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
+        super().__init__(function, locals, options, self.pipeline)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         self._require_arguments(args, kws)
@@ -178,15 +177,7 @@ class Dispatcher(CPUDispatcher):
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         """Compile for ``args``, for the first time, under Numba's lock."""
-        entry_point = super().compile(args)
-        if self._compiler.pipeline_class is PieceCompiler:
-            compiled = self.overloads[args]
-            _keep_with(compiled.library, compiled.environment, Linked(self.py_func))
-        return entry_point
-
-    def for_python(self) -> Any:
-        """The function that a call from Python runs instead of this one."""
-        raise TypeError("a piece of a kernel is called in compiled code only")
+        return super().compile(args)
 
     def _insert(self, *args: Any, **options: Any) -> None:
         """Register nothing for calls from Python."""
@@ -205,18 +196,31 @@ class Dispatcher(CPUDispatcher):
         return super().__reduce__()
 
 
+class Piece(Dispatcher):
+    """A function that is compiled into its callers; in Python it runs as it is written."""
+
+    pipeline = _PieceCompiler
+
+    def __call__(self, *args: Any) -> Any:
+        return self.py_func(*args)
+
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        entry_point, compiled = super().compile_once(args), self.overloads[args]
+        _keep_with(compiled.library, compiled.environment, Linked(self.py_func))
+        return entry_point
+
+
 class StoredDispatcher(Dispatcher):
-    """A dispatcher whose machine code is kept: ``load`` returns it or None, ``save`` keeps it."""
+    """A dispatcher whose machine code is kept: ``load(args)`` returns it or None, ``save(args, compiled)`` keeps it.
+
+    ``number(args)`` is a number, the same in all processes, that makes the symbol unique; None if the code is not kept.
+    """
 
     depth = 0  # of nested compilations; changed under Numba's lock
 
     def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
-        super().__init__(function, locals, options, _KernelCompiler)
+        super().__init__(function, locals, options)
         self._cache = _StoredCode(self)
-
-    def number(self, args: tuple[Any, ...]) -> int | None:
-        """A number, the same in all processes, that makes the symbol unique; None if the code is not kept."""
-        raise NotImplementedError
 
     def declare(self, args: tuple[Any, ...], address: int) -> str:
         """Let compiled code call this, which returns nothing, before it is compiled: by its symbol, which is returned.
@@ -242,12 +246,6 @@ class StoredDispatcher(Dispatcher):
         self._call_in_place(args)
         binding.add_symbol(described.mangled_name, address)
         return str(described.mangled_name)
-
-    def load(self, args: Any) -> Any:
-        raise NotImplementedError
-
-    def save(self, args: Any, compiled: Any) -> None:
-        raise NotImplementedError
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         StoredDispatcher.depth += 1
