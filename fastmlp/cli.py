@@ -89,7 +89,7 @@ def say(line: str) -> None:
 def write_stderr(text: str) -> None:
     """What fails once nobody reads stderr any more, or its disk is full, is left out: the work goes on."""
     try:
-        print(text, end="", file=sys.stderr, flush=True)
+        sys.stderr.write(text)  # a program's stream may have no flush; Python's own flushes at each line and return
     except OSError:
         _close(sys.stderr)
 
@@ -174,7 +174,8 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
     def decorate(work: _Main) -> _Main:
         @functools.wraps(work)
         def main(argv: Sequence[str] | None = None) -> int:
-            return run_command(verb, work, argv, on_ranks=on_ranks)
+            with warnings.catch_warnings():  # the caller, if it is a program, shows its own in its own way
+                return run_command(verb, work, argv, on_ranks=on_ranks)
 
         main.__doc__ = "Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."
         return main

@@ -126,7 +126,7 @@ def test_a_notebook_has_one_display_of_the_last_report_and_the_bar(monkeypatch, 
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("stderr", [None, types.SimpleNamespace(write=len, flush=int)], ids=["none", "writes only"])
+@pytest.mark.parametrize("stderr", [None, types.SimpleNamespace(write=len)], ids=["none", "writes only"])
 def test_a_bar_is_left_out_where_no_stream_can_show_it(stderr, monkeypatch):
     """As in a program with a window of its own, or in a service that sends what is written to its log."""
     monkeypatch.setattr("sys.stderr", stderr)

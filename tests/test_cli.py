@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -312,6 +313,12 @@ def test_the_verbs_under_one_name(capsys):
     assert dispatch(["--help"]) == 0
     listing = capsys.readouterr().out
     assert all(f"\n  {verb} " in listing for verb in VERBS)
+
+
+def test_a_program_that_calls_a_command_keeps_its_way_of_showing_warnings():
+    before = warnings.showwarning
+    assert dispatch(["evaluate", "nowhere.npz"]) == 2
+    assert warnings.showwarning is before
 
 
 def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):
