@@ -134,11 +134,11 @@ def quoted(fields):
     return [f'"{field}"' for field in fields]
 
 
-def zipped(text):
+def zipped(text, name="data/flowers.csv"):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__MACOSX/._flowers.csv", "unasked")
-        archive.writestr("data/flowers.csv", text)
+        archive.writestr(name, text)
     return content.getvalue()
 
 
@@ -311,6 +311,10 @@ def test_a_zip_of_one_text_is_that_text_under_any_name(write):
     for name in ("flowers.csv.zip", "flowers.zip", "flowers.csv"):
         data = load(write(name, zipped(written(","))), val_fraction=None)
         assert (data.name, len(data.X), data.classes) == ("flowers", 4, ("setosa", "virginica"))
+    sparse = b"".join(b"%d 0:%d 2:1\n" % (k % 2, k) for k in range(9))  # which only the content tells
+    assert load(write("a.zip", zipped(sparse, "a.txt")), val_fraction=None).index_base == 0
+    with pytest.raises(InputError, match="is JSON; it must be a table in text"):
+        load(write("a.zip", zipped(b'[{"a": 1}]', "a.txt")))
     damaged = bytearray(zipped(written(",")))
     damaged[damaged.index(b"data/flowers.csv") + 20] ^= 1
     with pytest.raises(InputError, match="not a valid .zip file"):
@@ -860,6 +864,8 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "isFraud before isFlaggedFraud": ("decimal class class", "amount isFraud isFlaggedFraud", 1, True),
     "y last": ("class decimal class", "x1 x2 y", 2, True),
     "y first": ("class decimal class", "y x1 x2", 0, True),
+    "y anywhere": ("pixel class pixel", "a y b", 1, True),
+    "y of a place in the middle": ("pixel pixel class", "x y depth", 2, True),
     "y of a place": ("pixel pixel class", "x y z", 2, True),
     "label before class": ("class text decimal", "class label a", 1, False),
     "the last of two known": ("class decimal class", "class a target", 2, True),

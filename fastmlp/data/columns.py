@@ -93,6 +93,7 @@ def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | N
     ends = [k for k in (last, first) if words[k] in _ANYWHERE]
     found = exact or ends[:1] or [k for k in candidates if words[k] in _ANYWHERE]
     found = found or sorted({k for k in (first, last) if words[k] in _AT_AN_END})
+    found = found or [k for k in candidates if words[k] == "y" and "x" not in words.values()]  # beside x it is a place
     if len(found) > 1:
         which = " or ".join(repr(names[k][:40]) for k in found[:2])
         raise InputError(f"{path}: {which} may be the label column; {REMEDY}")

@@ -139,9 +139,13 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def beginning(path: Path, *, unzipped: bool = True) -> bytes:
-    """The first bytes of a file, by which its format is told; with ``unzipped`` decompressed if it is gzip."""
+def beginning(path: Path, member: zipfile.ZipInfo | None = None, *, unzipped: bool = True) -> bytes:
+    """The first bytes of a file, or of a ``member`` of a .zip, by which its format is told; with ``unzipped``
+    decompressed if it is gzip."""
     require_file(path, fits=False)
+    if member is not None:
+        with reading(path, ".zip", Exception), zipfile.ZipFile(path) as archive, archive.open(member) as text:
+            return text.read(_BEGINNING)
     with reading(path, "gzip", zlib.error), open(path, "rb") as file:
         head = file.read(_BEGINNING)
         if unzipped and head.startswith(GZIP_MAGIC):

@@ -41,10 +41,11 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     if found is PICTURES:
         require_file(path, fits=False)
         if (text := zipped_text(path)) is not None:
-            found = next((each for each in FORMATS if each.has(text.filename)), CSV)
+            by_name = next((each for each in FORMATS if each.has(text.filename)), None)
+            found = by_name or _by_content(path, text.filename, beginning(path, text))
     other = found is PICTURES and any(each.begins.fullmatch(beginning(path)) for each in (NPZ, PARQUET))
     if found is None or other:
-        found = _by_content(path)
+        found = _by_content(path, path.name, beginning(path))
     if found is None:
         kinds = f"a {suffixes(formats)} file, or .txt or .data"
         raise InputError(f"{path}: unknown format; it must be {'a directory or ' * (formats is TRAINING)}{kinds}")
@@ -53,16 +54,15 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     return found
 
 
-def _by_content(path: Path) -> Format | None:
-    """The format that a file begins as. InputError for one that is known, and not read."""
-    head = beginning(path)
+def _by_content(path: Path, name: str, head: bytes) -> Format | None:
+    """The format that a file of that name begins as. InputError for one that is known, and not read."""
     if not head:
         raise InputError(f"{path}: is empty")
     matching = [each for each in FORMATS if each.begins.fullmatch(head)]
     if matching and not matching[-1].is_text:
         return matching[-1]
     refuse_foreign(head, path)
-    suffix = Path(plain_name(path.name)).suffix.lower()
+    suffix = Path(plain_name(name)).suffix.lower()
     named = suffix in TEXTS or "data" in suffix  # anything may be a table, and hardly anything svmlight
     return matching[-1] if matching and (named or matching[-1] is not CSV) else None
 
