@@ -1,5 +1,6 @@
 """Handwriting in photographs and drawings: what is found, how it is framed, what is refused and how well it is read."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastmlp.errors import InputError
 from fastmlp.images.digits import RIGHT, busyness, reading_order, straightened
 from fastmlp.images.framing import framing_of
 from fastmlp.images.ink import prepare
-from fastmlp.images.prepare import Seen, probabilities
+from fastmlp.images.prepare import Seen, picture, probabilities, read_images
 
 SHAPE = (28, 28)
 
@@ -102,6 +103,17 @@ def test_the_longer_side_is_the_box_and_the_centre_of_mass_in_the_middle(shape, 
             mass = seen.sum(1 - axis, dtype=float)
             assert mass @ np.arange(side) / mass.sum() == pytest.approx(side // 2, abs=0.15)
         assert seen.max() == 255
+
+
+def test_images_are_read_where_no_more_threads_are_allowed(monkeypatch, tmp_path, rng):
+    Image.fromarray(rng.integers(0, 256, (28, 28)).astype(np.uint8)).save(tmp_path / "a.png")
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    (seen,) = read_images([picture(tmp_path / "a.png")], SHAPE, say=lambda line: None)
+    np.testing.assert_array_equal(seen.digits.reshape(SHAPE), pixels_of(tmp_path / "a.png"))
 
 
 def test_a_prepared_digit_is_read_as_it_is_and_as_upright_as_most(reader, rng):

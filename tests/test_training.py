@@ -1,6 +1,7 @@
 """Training: both backends alike, the bits alike on any number of threads, and networks that learn."""
 
 import warnings
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -141,6 +142,8 @@ def test_inputs_too_large_for_float32_or_not_finite_are_refused(digits):
     data = Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")
     with pytest.raises(InputError, match="large: holds values beyond the range of float32"):
         fastmlp.fit(data)
+    with pytest.raises(InputError, match="large: test set: holds values beyond the range of float32"):
+        fastmlp.fit(replace(data, X=digits.X))
     X[3, 5] = np.nan
     with pytest.raises(InputError, match="large: training set, row 3 .counted from 0.: holds a NaN"):
         Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")

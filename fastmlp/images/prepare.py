@@ -85,7 +85,10 @@ def read_images(
 
     with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
         blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
-        results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
+        try:
+            results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
+        except RuntimeError:  # no more threads are allowed
+            results = [*map(seen, pictures)]
     refused = [(one.name, result) for one, result in zip(pictures, results) if isinstance(result, InputError)]
     if refused:
         names = [name for name, _ in refused[1:]]

@@ -128,7 +128,11 @@ def outputs_by_rows(
         yield of_rows(parts[0], threads)
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(of_rows, parts, repeat(1))
+        try:
+            made = pool.map(of_rows, parts, repeat(1))
+        except RuntimeError:  # no more threads are allowed
+            made = map(of_rows, parts, repeat(1))
+        yield from made
 
 
 def train(
@@ -166,9 +170,12 @@ def train(
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
         try:
             return list(pool.map(member, range(len(parts))))
-        except BaseException:  # Ctrl-C
+        except BaseException as error:  # Ctrl-C
             stopped.set()
-            raise
+            if not (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+                raise
+    stopped.clear()  # no more threads are allowed: what few have begun has ended, and all is done on this one
+    return [*map(member, range(len(parts)))]
 
 
 def _train_one(

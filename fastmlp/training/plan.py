@@ -155,7 +155,7 @@ def plan(
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
         weights=_of_mean_one(config, data),
-        test=(for_kernels(data.X_test), data.y_test),
+        test=(for_kernels(data.X_test, source=f"{data.source}: test set"), data.y_test),
         validation=validation and (for_kernels(validation[0]), *validation[1:]),
         window_rows=window_rows,
         start=start,
