@@ -83,7 +83,7 @@ def say(line: str) -> None:
 
     What came through a pipe has the name stdin, not that of its copy (see ``data.files.readable``).
     """
-    write_stderr(_printable(re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", line)) + "\n")
+    write_stderr(printable(re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", line)) + "\n")
 
 
 def write_stderr(text: str) -> None:
@@ -187,7 +187,7 @@ def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without control characters, which files' names or content may have."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .cli import DATA_OPTIONS, Parser, add_options, command, load_data, run_options, say
+from .cli import DATA_OPTIONS, Parser, add_options, command, load_data, printable, run_options, say
 from .errors import InputError, RunError, about
 from .paths import model_file
 
@@ -158,7 +158,7 @@ def _table(scores: list[dict[str, Any]]) -> list[str]:
     if len(scores) > _LISTED:
         scores = sorted((s for s in scores if s["f1"] is not None), key=lambda s: s["f1"])[:_WORST]
         lines.append(f"the {len(scores)} classes of the lowest F1:")
-    names = [" ".join(score["class"].split()) for score in scores]
+    names = [printable(" ".join(score["class"].split())) for score in scores]
     width = max(map(len, ["class", *names]))
     lines.append(f"{'class':{width}s} samples precision  recall      F1")
     for name, score in zip(names, scores):
@@ -221,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (K := len(model.classes)) <= _CONFUSION:
             result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
         lines = [f"test {scored_classes(scores['accuracy'], y, model.classes)}, {on}", *_table(of_classes)]
-    print(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
+    print(json.dumps(result, allow_nan=False) if as_json else "\n".join(map(printable, lines)))
     return 0
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .cli import ERASE, overwrites, say, write_stderr
+from .cli import ERASE, overwrites, printable, say, write_stderr
 
 if TYPE_CHECKING:
     from .training.loop import Progress
@@ -76,7 +76,7 @@ class Screen:
             self.line(text)
         else:
             self.clear()
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
     def clear(self) -> None:
         """Erase the progress line, and the ^C that a terminal prints into it."""

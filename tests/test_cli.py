@@ -264,7 +264,7 @@ def test_files_of_any_name_are_found_again(dataset, command, succeeds):
     told = succeeds(train, "--data", data, "--epochs", "1", "--out", "a run").err
     assert told.startswith(r"new\nline \udcff\x1b[2J: 1,500 training")
     assert "python -m fastmlp.predict 'a run' FILE" in told
-    assert command(evaluate, "a run", "--json")[0] == 0
+    assert r"test samples of new\nline \udcff\x1b[2J" in succeeds(evaluate, "a run").out
     assert command(train, "--config", "a run/config.toml", "--out", "again")[0] == 0
 
 
