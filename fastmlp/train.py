@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, add_options, command, load_data, say, shell_word
@@ -343,6 +344,9 @@ def _loading_kernels() -> Iterator[None]:
                 import_module(module)
 
     thread, collecting = threading.Thread(target=load), gc.isenabled()
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     gc.disable()
     with suppress(RuntimeError):  # no more threads are allowed
         thread.start()
@@ -351,9 +355,28 @@ def _loading_kernels() -> Iterator[None]:
     finally:
         if thread.ident is not None:
             thread.join()
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
         if collecting:
             gc.freeze()  # else the first search looks through all that was imported
             gc.enable()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle Ctrl-C, but not amid an import: that may leave Python's lock of imports held, and another thread waits."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            threading.Timer(0.05, _signal_main, (number,)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _signal_main(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # else what it waits for would go on
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        signal.raise_signal(number)
 
 
 def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import importlib
 import io
 import json
 import os
@@ -337,6 +338,24 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):
     assert "interrupted; the run so far is in run/checkpoint.npz, and --resume run goes on" in rest
     assert "Traceback" not in rest
     assert fastmlp.load_model(tmp_path / "run" / "checkpoint.npz").network.sizes == (784, 256, 10)
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import_where_two_threads_import(tmp_path, monkeypatch):
+    """Amid one it left the lock of imports held, for which both threads waited for ever."""
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def load():
+        with train._loading_kernels():
+            importlib.import_module("interrupted")
+            time.sleep(60)
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        load()
+    assert time.monotonic() - start < 30
+    assert sys.modules["interrupted"].whole
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(("columns", "encoding"), [(40, "utf-8"), (80, "utf-8"), (200, "ascii")])
