@@ -683,12 +683,12 @@ def repeated(directory, times):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux")
 def test_data_several_times_what_memory_has_room_for_train_to_the_same_bits(limited, tmp_path):
-    """100 MB of samples where there is room for 24; in memory they are refused in one line."""
-    directory, room = repeated(tmp_path / "data", 80), 24 << 20
+    """67 MB of samples where there is room for 16; in memory they are refused in one line."""
+    directory, room = repeated(tmp_path / "data", 52), 16 << 20
     assert (directory / "X.npy").stat().st_size >= 4 * room
-    end, streamed, _ = limited(directory, "--memory", "5", room=room)
+    end, streamed, _ = limited(directory, "--memory", "3", room=room)
     assert end["code"] == 0
-    whole = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1, memory=5)
+    whole = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1, memory=3)
     assert streamed["weights_sha256"] == whole.summary["weights_sha256"]
     shuffled = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1).summary["test_accuracy"]
     assert streamed["test_accuracy"] == pytest.approx(shuffled, abs=3 * (2 * 0.25 / 1000) ** 0.5)
@@ -700,13 +700,13 @@ def test_data_several_times_what_memory_has_room_for_train_to_the_same_bits(limi
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_memory_does_not_grow_with_the_data(limited, tmp_path):
-    """64 MB more samples, of which the labels stay, in a byte each, and take 5 while read; 8 MB are the heap's."""
+    """32 MB more samples, of which the labels stay, in a byte each, and take 5 while read; 8 MB are the heap's."""
     grown = []
-    for times in (25, 75):
+    for times in (5, 30):
         end, _, _ = limited(repeated(tmp_path / f"{times}", times), "--memory", "8")
         assert end["code"] == 0
         grown.append(end["grown"])
-    assert grown[1] - grown[0] < 6 * (1 << 20) + (8 << 20), grown
+    assert grown[1] - grown[0] < 3 * (1 << 20) + (8 << 20), grown
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.9])
