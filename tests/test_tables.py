@@ -745,6 +745,19 @@ def test_what_is_guessed_of_rows_to_predict_is_said(write, text, said, frame, na
     assert f"{path}: {said}" in notes
 
 
+def test_what_is_money_beside_points_is_money_beside_commas(write):
+    for money in ("€ {}", "₹ {}", "US$ {}", "{} ₽", "{} EUR"):
+        rows = "".join(f"{money.format(number)}\t{label}\n" for number, label in [("1.250,5", "x"), ("7,25", "y")])
+        data = load(write("a.csv", "price\tlabel\n" + rows), val_fraction=None, say=[].append)
+        assert data.X.tolist() == [[1250.5], [7.25]]
+
+
+def test_a_line_of_text_that_comes_again_is_a_row(write):
+    path, notes = write("a.csv", "p,x\ne,y\np,x\n"), []
+    data = load(path, val_fraction=None, label_column=-1, say=notes.append)
+    assert (len(data.X), data.columns) == (3, None)
+
+
 @pytest.mark.parametrize("header", ["", "a,b,c\n", "c,b,label\n"])
 @pytest.mark.parametrize("frame", ["may", "must"])
 def test_a_table_without_names_goes_by_places_whatever_the_next_one_has_for_names(write, header, frame):

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from .frame import Frame
 from .labels import Labels, distinct, quantity
-from .values import MERGED, MISSING, feature, is_gap, kind_of, number, written_date, written_number
+from .values import MERGED, feature, is_gap, is_missing, kind_of, number, written_date, written_number
 
 # In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and
 # names of row numbers.
@@ -283,7 +283,7 @@ def checked(
         )
     if are_numbers(labels, task):
         return labels, ()
-    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING[1:]]
+    gaps = [k for k, value in enumerate(labels.values) if value != "" and is_missing(str(value))]
     if len(gaps) == len(labels.values):
         return labels, ()
     notes = [
@@ -310,7 +310,7 @@ def is_text(labels: Labels) -> bool:
 
 def _present(labels: Labels) -> list[str]:
     """The distinct values without gaps."""
-    return [text for text in map(str, labels.values) if text.lower() not in MISSING]
+    return [text for text in map(str, labels.values) if not is_missing(text)]
 
 
 def _numbered(labels: Labels) -> bool:

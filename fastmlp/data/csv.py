@@ -36,10 +36,10 @@ from .pixels import square_image
 from .values import (
     BOOLEANS,
     MERGED,
-    MISSING,
     are_codes,
     feature,
     is_code,
+    is_missing,
     is_number_of_some_country,
     kind_of,
     number,
@@ -430,7 +430,7 @@ def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int, m
 def _wrong(field: str, value: float | None) -> str:
     """The error in a field that should be a number, or a weight of at least 0."""
     field = field.strip()
-    if field.lower() in MISSING:
+    if is_missing(field):
         written = f" ({field})" if field else ""
         return f"the value is missing{written}; it must be a number: fill such fields, or leave their rows out"
     if value is None:

@@ -6,18 +6,29 @@ it, where it must, to the one that the parsers take: UTF-8 lines of as many fiel
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ..errors import InputError
 from .labels import listed
 from .recognise import refuse_foreign
-from .values import MISSING, feature, is_gap, is_number_of_some_country, number, written_date
+from .values import (
+    BLANK,
+    EXPONENT,
+    MONEY,
+    feature,
+    grouped,
+    is_gap,
+    is_missing,
+    is_number_of_some_country,
+    number,
+    written_date,
+)
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
@@ -37,11 +48,10 @@ _LONE_TAB = re.compile(rb"\S\t(?=\S)")  # where blanks separate, tabs stand amon
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 # ="20.20", as Excel is made to keep text as it stands.
 _FORMULA = re.compile(rb'(?<![^\n,;\t|])(?:="([^"\n]*)"|"=""([^"\n]*)""")(?=[\n,;\t|]|$)')
-_BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:R?[%$]|\xe2\x82\xac|\xc2\xa3|\xc2\xa5)"
-_WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
-_GROUPED = rb"\d{1,3}(?:\.\d{3}){1,6}"  # as thousands are in many countries
-_MILLIONS = rb"\d{1,3}\.\d{3}\.\d{3}"
-_THOUSANDS = re.compile(rb"[1-9]\d{0,2}(,\d{3})+")
+_MONEY = f"(?:%|{MONEY})"
+_GROUPED, _WITH_COMMA = grouped(r"\."), rf"(?:{grouped(BLANK)}|\d*),\d+{EXPONENT}"
+_GROUPED_WITH_COMMA, _MILLIONS = rf"{_GROUPED},\d+", rf"{_GROUPED}\.\d{{3}}"
+_THOUSANDS = re.compile(rf"(?!0){grouped(',')}".encode())
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 
@@ -66,25 +76,23 @@ class Table:
 def read_dialect(text: bytes, path: Path) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
     text, notes = _in_utf8(text, path)
-    rows = _without_blank_lines(text)
-    above = text.count(b"\n") - rows.count(b"\n")
-    if rows.endswith((b"\n\n", b"\x1a")):
-        rows = rows.rstrip(b"\n\x1a")
-    total = above + rows.count(b"\n") + 1  # the line of what has no newline in it: its end stays where it is
+    if text.endswith((b"\n\n", b"\x1a")):
+        text = text.rstrip(b"\n\x1a") + b"\n"
+    last_line = text.count(b"\n") + 1  # or the one behind it: what is read of a text is its end
+
+    def line_of(rest: bytes) -> int:
+        return last_line - rest.count(b"\n")
+
+    rows = _in_double_quotes(_without_blank_lines(text))
+    said_mark = _SEPARATOR_LINE.match(rows)
+    if said_mark is not None:
+        rows = _without_blank_lines(rows[said_mark.end() :])
     if not rows:
         raise InputError(f"{path}: no rows")
-    if b"'" in rows and b'"' not in rows:
-        rows = _SINGLE_QUOTED.sub(rb'"\1"', rows)
-    if b'="' in rows:
-        rows = _FORMULA.sub(rb'"\1\2"', rows)
-    separator_line = _SEPARATOR_LINE.match(rows)
-    if separator_line is not None:
-        rows = _without_blank_lines(rows[separator_line.end() :])
     comments, rest = _leading_comments(rows)
     rest = _RULE.sub(rb"\1\n", rest, count=1) if _RULE.match(rest) else rest
     lines = _first_lines(rest) or _first_lines(rows)
-    line = total - rest.count(b"\n")
-    delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, line)
+    delimiter = _delimiter(lines, path, line_of(rest)) if said_mark is None else said_mark[1].decode()
     split = splitter(delimiter)
     if titles := _titles(_without_notes_below([*map(split, lines)])):
         said = [words for line in lines[:titles] if (words := " ".join(filter(None, split(line))))]
@@ -98,39 +106,45 @@ def read_dialect(text: bytes, path: Path) -> Table:
         rest = rows[comments.pop()[1] :]  # a row with such a label
     if comments and len(names := split(comments[-1][0].lstrip(b"#% \t"))) == width and not _numbers(names):
         title = names
-    line = total - rest.count(b"\n")
+    line = line_of(rest)
     rest = _without_comments(rest, split, width)
     if delimiter == " ":
         rest = _single_spaces(rest)
     rest = _without_empty_ends(rest, delimiter, split)
-    given = rest
-    if (rest := _with_points(rest, delimiter)) is not given:
+    if (with_points := _with_points(rest, delimiter)) is not rest:
         notes.append("commas are read as decimal points")
+    rest, repeats = _without_repeats(with_points, split)
+    if repeats:
+        notes.append(f"the header comes again, {repeats:,} times, as where files are joined; those lines are left out")
     fields, *below = map(split, _first_lines(rest))
-    end = _end(rest, 0)
-    if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
-        below = [row for row in below if row != fields]
-        columns = [[row[k] for row in below if len(row) == len(fields)] for k in range(len(fields))]
-        over_text = [column for name, column in zip(fields, columns) if feature(name) is None]  # not over True
-        numbers = any(len(column) == len(below) and None not in map(feature, column) for column in over_text)
-        alone = len(below) >= _FEWEST_ROWS and len(fields) > 1  # what a row has comes again in others
-        if numbers or (alone and not any(name in column for name, column in zip(fields, columns))):
-            head, lines = rest[:end], rest[end:].split(b"\n")
-            notes.append(
-                f"the header comes again, {lines.count(head):,} times, as where files are joined; "
-                "those lines are left out"
-            )
-            rest = head + b"\n".join(b"" if line == head else line for line in lines)
-    return Table(rest, fields, below, end + 1, delimiter, line, title, tuple(notes))
+    return Table(rest, fields, below, _end(rest, 0) + 1, delimiter, line, title, tuple(notes))
 
 
-def _windows(error: UnicodeError) -> tuple[str, int]:
-    """The character in Windows-1252, which Excel writes, of the bytes that are none in UTF-8."""
-    assert isinstance(error, UnicodeDecodeError)  # nothing is encoded so
-    return error.object[error.start : error.end].decode("cp1252"), error.end
+def _in_double_quotes(rows: bytes) -> bytes:
+    """The rows with double quotes in place of single ones and of Excel's formulas."""
+    if b"'" in rows and b'"' not in rows:
+        rows = _SINGLE_QUOTED.sub(rb'"\1"', rows)
+    return _FORMULA.sub(rb'"\1\2"', rows) if b'="' in rows else rows
 
 
-codecs.register_error("fastmlp.windows", _windows)
+def _without_repeats(rows: bytes, split: Callable[[bytes], list[str]]) -> tuple[bytes, int]:
+    """(the rows with blank lines where the header comes again, how often it does).
+
+    The first line is one where a column below it is all numbers, or where nothing in it is in other rows.
+    """
+    end = _end(rows, 0)
+    head = rows[:end]
+    if b"\n" + rows[: end + 1] not in rows or _numbers(names := split(head)):
+        return rows, 0
+    below = [row for row in map(split, _first_lines(rows)[1:]) if row != names]
+    columns = [(name, [row[k] for row in below if len(row) == len(names)]) for k, name in enumerate(names)]
+    over_text = [column for name, column in columns if feature(name) is None]  # not over True
+    numbers = any(len(column) == len(below) and None not in map(feature, column) for column in over_text)
+    alone = len(below) >= _FEWEST_ROWS and len(names) > 1 and not any(name in column for name, column in columns)
+    if not (numbers or alone):
+        return rows, 0
+    lines = rows[end:].split(b"\n")
+    return head + b"\n".join(b"" if line == head else line for line in lines), lines.count(head)
 
 
 def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
@@ -146,15 +160,20 @@ def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
     except UnicodeDecodeError as error:
         start = error.start
     line = text.count(b"\n", 0, start) + 1
+    word = next(found for found in _WORD.finditer(text, text.rfind(b"\n", 0, start) + 1) if found.end() > start)
     try:
-        read = text.decode(errors="fastmlp.windows")
+        read, sample = map(_of_windows, (text, word[0]))
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: line {line}: not text in UTF-8 (byte 0x{text[start]:02x}); save it as UTF-8"
         ) from None
-    word = next(found for found in _WORD.finditer(text, text.rfind(b"\n", 0, start) + 1) if found.end() > start)
-    sample = word[0].decode(errors="fastmlp.windows")[:40]
-    return read.encode(), [f"line {line} is not in UTF-8 but, it seems, in Windows-1252: {sample!r}"]
+    return read.encode(), [f"line {line} is not in UTF-8 but, it seems, in Windows-1252: {sample[:40]!r}"]
+
+
+def _of_windows(text: bytes) -> str:
+    """The text with characters of Windows-1252, which Excel writes, for the bytes that are none in UTF-8."""
+    escaped = text.decode(errors="surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda found: found[0].encode(errors="surrogateescape").decode("cp1252"), escaped)
 
 
 def _without_blank_lines(text: bytes) -> bytes:
@@ -225,7 +244,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         except csv.Error as error:  # a long line is one long field to the marks that it lacks
             failure = error
             continue
-        fields = [field for row in table for field in row if field.lower() not in MISSING]
+        fields = [field for row in table for field in row if not is_missing(field)]
         numbers = [number(field) is not None or is_number_of_some_country(field) for field in fields]
         count = sum(numbers) + sum(" " in field and written_date(field) is not None for field in fields)
         if mark == " ":  # which text may hold, while it seldom holds others without one
@@ -319,28 +338,25 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
     That is sure where no number has a point before decimals, and not all can be thousands. Between semicolons commas
     are decimals: those are there for that reason. The point of 850.300 groups thousands beside 1.250,5 or 1.234.567.
     """
-    looked_at = rows[:_SAMPLE_BYTES] if delimiter == "," else rows  # between commas others are in quotes, and few
-    if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", looked_at):
+    quote, between = (' *"', rows[:_SAMPLE_BYTES]) if delimiter == "," else ("", rows)  # in quotes there are few
+    if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", between):
         return rows
-    mark = re.escape(delimiter.encode())
-    quote = b' *"' if delimiter == "," else b""
-    before = b"((?:^|(?<=" + mark + b"))" + quote + b'[ "]*(?:' + _MONEY + _BLANK + b"?)?[+-]?)("
-    behind = b")(?=" + _BLANK + b"?" + _MONEY + b"?" + quote + b'[ "]*(?:' + mark + b"|$))"
+    mark = re.escape(delimiter)
+    before = rf'((?:^|(?<={mark})){quote}[ "]*(?:{_MONEY}{BLANK}?)?[+-]?)'
+    behind = rf'(?={BLANK}?{_MONEY}?{quote}[ "]*(?:{mark}|$))'
 
-    def numbers(*patterns: bytes) -> re.Pattern[bytes]:
-        return re.compile(before + b"|".join(patterns) + behind, re.MULTILINE)
+    def numbers(*patterns: str) -> re.Pattern[bytes]:
+        return re.compile(f"{before}({'|'.join(patterns)}){behind}".encode(), re.MULTILINE)
 
-    commas = [
-        found[2]
-        for found, _ in zip(numbers(_WITH_COMMA, _GROUPED + rb",\d+").finditer(looked_at), range(_SAMPLE_FIELDS))
-    ]
-    both = b"." in rows and commas and numbers(_GROUPED + rb",\d+", _MILLIONS).search(rows) is not None
+    found = islice(numbers(_WITH_COMMA, _GROUPED_WITH_COMMA).finditer(between), _SAMPLE_FIELDS)
+    commas = [each[2] for each in found]
+    both = b"." in rows and commas and numbers(_GROUPED_WITH_COMMA, _MILLIONS).search(rows) is not None
     sure = both or (commas and (delimiter == ";" or not all(map(_THOUSANDS.fullmatch, commas))))
-    grouped = b"(?!" + _GROUPED + rb"[^.\d])" if both else b""
-    point = rb'(?:^|(?<=%s))[ "]*[+-]?%s\d*\.\d+(?:[eE][+-]?\d+)?[ "]*(?:%s|$)' % (mark, grouped, mark)
+    not_grouped = rf"(?!{_GROUPED}[^.\d])" if both else ""
+    point = rf'(?:^|(?<={mark}))[ "]*[+-]?{not_grouped}\d*\.\d+{EXPONENT}[ "]*(?:{mark}|$)'.encode()
     if not sure or (b"." in rows and re.search(point, rows, re.MULTILINE)):
         return rows
     if delimiter != "," and not both and not re.search(rb",(?!\d)", rows):  # ten times as fast
         return rows.replace(b",", b".")
-    numbers_with_commas = numbers(_GROUPED + rb"(?:,\d*)?", _WITH_COMMA)
-    return numbers_with_commas.sub(lambda found: found[1] + found[2].replace(b".", b"").replace(b",", b"."), rows)
+    with_commas = numbers(rf"{_GROUPED}(?:,\d*)?", _WITH_COMMA)
+    return with_commas.sub(lambda each: each[1] + each[2].replace(b".", b"").replace(b",", b"."), rows)

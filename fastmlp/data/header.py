@@ -33,7 +33,7 @@ from .columns import (
 )
 from .dialect import SEPARATORS, Table, read_dialect, splitter
 from .labels import Labels, distinct, listed, places
-from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
+from .values import CURRENCIES, feature, grouped, is_gap, is_missing, number, written_date
 
 _SUMMARIES = {
     "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
@@ -43,7 +43,7 @@ _SUMMARIES = {
 }  # fmt: skip
 _DIGITS_OF_A_GROUP, _DIGITS_OF_A_YEAR = 3, 4
 _TEXT = re.compile(r" |^[_=*-]+$")  # or a rule above it: a word may be a row that was cut off
-_GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+_GROUPED = re.compile("(?!0)" + grouped(r"\."))
 _NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
@@ -267,7 +267,7 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
-    text = [k for k, name in enumerate(names) if feature(name) is None and name.lower() not in MISSING]
+    text = [k for k, name in enumerate(names) if feature(name) is None and not is_missing(name)]
     numbers = [k for k, name in enumerate(names) if feature(name) is not None]
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
     unnamed = query.known.width is not None and columns is None

@@ -31,18 +31,34 @@ _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
 _OFTEN, _FEWEST, _FAR, _FEWEST_OTHERS = 0.01, 5, 0.1, 10
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
-_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
+# What each pattern of a number is made of, here, in ``dialect`` and in ``header``. The patterns serve for text and for
+# its bytes: they hold no sets of characters that are several bytes.
 CURRENCIES = "$€£¥₹₩₽₺₱₫฿"
-_MONEY = rf"(?:[A-Z]{{0,2}}[{CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
+MONEY = (
+    rf"(?:[A-Z]{{0,2}}(?:{'|'.join(map(re.escape, CURRENCIES))})"
+    r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?![A-Za-z]))"
+)
+BLANK = "(?: |'|’|\u00a0|\u2009|\u202f)"  # between groups of digits, and between a number and its unit
+EXPONENT = r"(?:[eE][+-]?\d+)?"
+
+
+def grouped(mark: str, next_mark: str = "") -> str:
+    """The pattern of digits in groups of three, as thousands are written, with such marks between."""
+    return rf"\d{{1,3}}{mark}\d{{3}}(?:{next_mark or mark}\d{{3}})*"
+
+
+_NUMBER = re.compile(
+    rf"[+-]?(?:\d+|{grouped('[.,]')})(?:[.,]\d*)?(?:[dD][+-]?\d+|{EXPONENT})"
+)  # of any country, or of Fortran
 # With a unit or a mark such as *, before or behind it; SAP's minus; ± 0.5 and × 10^3; €1.5M.
 _MARKED_NUMBER = re.compile(
-    rf"([<>≤≥~≈]?|{_MONEY}) ?[+-]?\d[\d.,'\s]*"
+    rf"([<>≤≥~≈]?|{MONEY}) ?[+-]?\d[\d.,'\s]*"
     r"(?:([^\W\d_][²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
 )
 _MARKED = re.compile(
-    rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
-    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’\s])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
-    rf"(?P<decimals>\.\d*)?\s?(?P<after>%|{_MONEY})?(?(open)\))"
+    rf"(?P<open>\()?(?P<first>{MONEY})? ?(?P<sign>[-+−])?(?P<before>{MONEY})? ?"
+    rf"(?P<whole>\d*|{grouped(f'(?P<between>,|{BLANK})', '(?P=between)')}|\d\d?(?:,\d\d)+,\d{{3}})"  # lakhs, too
+    rf"(?P<decimals>\.\d*)?\s?(?P<after>%|{MONEY})?(?(open)\))"
 )
 _DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time of day
     r"(?:(?P<days>-?\d+) days?,? ?\+?|(?P<sign>[-+−]))?"
@@ -87,6 +103,11 @@ def _date_patterns() -> list[re.Pattern[str]]:
 def is_gap(text: str) -> bool:
     """Whether a feature's field says that its value is missing."""
     return text.lower() in GAPS
+
+
+def is_missing(text: str) -> bool:
+    """Whether a field of any column does: of labels - and + are classes."""
+    return text.lower() in MISSING
 
 
 def number(text: str) -> float | None:
