@@ -100,12 +100,12 @@ def read_dialect(text: bytes, path: Path) -> Table:
         for _ in said:
             rest = _without_blank_lines(rest.partition(b"\n")[2])
         lines = lines[titles:]
-    width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
+    width = max(len(fields) for fields in map(split, lines[1:] or lines))
     row = max(map(split, lines[-_FEWEST_ROWS:]), key=_numbers) if comments else []  # the last ones may have gaps
     while comments and (not rest or _are_alike(split(comments[-1][0]), row)):
         rest = rows[comments.pop()[1] :]  # a row with such a label
-    if comments and len(names := split(comments[-1][0].lstrip(b"#% \t"))) == width and not _numbers(names):
-        title = names
+    above = split(comments[-1][0].lstrip(b"#% \t")) if comments else []
+    title = above if len(above) == width and not _numbers(above) else None
     line = line_of(rest)
     rest = _without_comments(rest, split, width)
     if delimiter == " ":
@@ -245,7 +245,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             failure = error
             continue
         fields = [field for row in table for field in row if not is_missing(field)]
-        numbers = [number(field) is not None or is_number_of_some_country(field) for field in fields]
+        numbers = [*map(is_number_of_some_country, fields)]
         count = sum(numbers) + sum(" " in field and written_date(field) is not None for field in fields)
         if mark == " ":  # which text may hold, while it seldom holds others without one
             mixed = sum(len(_SEPARATES.findall(field)) for field, known in zip(fields, numbers) if not known)

@@ -258,10 +258,6 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     A row has numbers, and text only where the rows below have it. Any other mix is neither.
     """
     names = table.fields
-
-    def counts_below(columns: Sequence[int]) -> list[tuple[str, Counter[str]]]:
-        return [(names[k], Counter(row[k] for row in below)) for k in columns]
-
     asked = [option for option in ("label", query.label_column) if option and number(option) is None]
     columns = query.known.columns
     if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
@@ -272,41 +268,18 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
     unnamed = query.known.width is not None and columns is None
     if not numbers:
-        dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
         # Where the training file had no header, text above text is a row.
-        if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
-            return False
-        # A class comes again and again, beside others; a column's name does not, unless it is the only value there. Nor
-        # does a row have text where all others have numbers or dates.
-        often = max(1, _SHARE_OF_A_CLASS * len(below))
-        classes = (
-            any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
-            and not any(is_known(name, at_an_end=True) for name in names)
-            and not any(all(map(_is_no_text, column)) for _, column in counts_below(text))
-        )
-        return not dated and not classes and 2 * len(again) <= len(names)
+        over_text = not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text)
+        return not (unnamed and over_text) and _are_no_classes(names, below, text, again)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
     if below and not again:
-        given = [names[k] for k in numbers]
-        integers, many = all(map(str.isdigit, given)), len(below) >= _MANY_ROWS
-        decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
-        evidence = (len(given) >= _COLUMN_NUMBERS) + (len(given) < len(names)) + (integers == decimals)
-        if _are_column_numbers(given):
-            from_0 = len(given) > 1 and given[0] == "0"
-            if evidence and (from_0 or len(given) >= _COLUMN_NUMBERS):
-                return True
-            others = [column for name, column in counts_below(numbers) if name not in column]
-            if from_0 and many and any(min(column.values()) > 1 for column in others):
-                return True
-        sure = len(given) >= _COLUMN_NUMBERS or (integers and {*map(len, given)} == {_DIGITS_OF_A_YEAR})
-        in_steps = sure and evidence > 1 and _are_in_steps(given)
-        if in_steps and not all(_are_in_steps([row[k] for k in numbers]) for row in below):
+        if _are_numbered(names, below, numbers):
             return True
         # Years, say, beside names: none of these comes again, while all text below one does.
-        if many and integers and not unnamed:
-            found = counts_below([k for k in text if not written_date(names[k])])
-            if any(min(column.values()) > 1 and None in map(feature, column) for _, column in found):
+        if len(below) >= _MANY_ROWS and all(names[k].isdigit() for k in numbers) and not unnamed:
+            found = [_counts(below, k) for k in text if not written_date(names[k])]
+            if any(min(column.values()) > 1 and None in map(feature, column) for column in found):
                 return True
     odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
     if odd is None:
@@ -317,6 +290,49 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
     )
+
+
+def _counts(below: list[list[str]], column: int) -> Counter[str]:
+    return Counter(row[column] for row in below)
+
+
+def _are_no_classes(names: list[str], below: list[list[str]], text: list[int], again: list[int]) -> bool:
+    """Whether names without a number among them are those of columns, not a row of classes, dates and gaps.
+
+    A class comes ``again`` and again, beside others; a column's name does not, unless it is the only value there. Nor
+    does a row have text where all others have numbers or dates.
+    """
+    if any(below and written_date(names[k]) and all(written_date(row[k]) for row in below) for k in text):
+        return False
+    often = max(1, _SHARE_OF_A_CLASS * len(below))
+    counts = [(names[k], _counts(below, k)) for k in again]
+    classes = (
+        any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts)
+        and not any(is_known(name, at_an_end=True) for name in names)
+        and not any(all(map(_is_no_text, _counts(below, k))) for k in text)
+    )
+    return not classes and 2 * len(again) <= len(names)
+
+
+def _are_numbered(names: list[str], below: list[list[str]], numbers: list[int]) -> bool:
+    """Whether the ``numbers`` among the names count columns, 0, 1, 2, or rise in steps, as years do, and rows do not.
+
+    The more of them there are the less other evidence it takes: names beside them, or integers above decimals.
+    """
+    given, many = [names[k] for k in numbers], len(numbers) >= _COLUMN_NUMBERS
+    integers = all(map(str.isdigit, given))
+    decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
+    evidence = many + (len(given) < len(names)) + (integers == decimals)
+    if _are_column_numbers(given):
+        from_0 = len(given) > 1 and given[0] == "0"
+        if evidence and (from_0 or many):
+            return True
+        others = [column for k in numbers if names[k] not in (column := _counts(below, k))]
+        if from_0 and len(below) >= _MANY_ROWS and any(min(column.values()) > 1 for column in others):
+            return True
+    sure = many or (integers and {*map(len, given)} == {_DIGITS_OF_A_YEAR})
+    in_steps = sure and evidence > 1 and _are_in_steps(given)
+    return in_steps and not all(_are_in_steps([row[k] for k in numbers]) for row in below)
 
 
 def _is_no_text(value: str) -> bool:

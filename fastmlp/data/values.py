@@ -66,7 +66,6 @@ _DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time 
     r"(?: ?(?P<half>[ap])\.?m\.?)?",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"0\d+")
 
 _MONTH = (
     "(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -150,7 +149,7 @@ def written_number(text: str) -> float | None:
 
 def is_number_of_some_country(text: str) -> bool:
     """Whether the text is a number in the notation of any country, such as 1,250 or 1.250,00."""
-    return bool(_NUMBER.fullmatch(text.strip(f" %{CURRENCIES}")))
+    return number(text) is not None or bool(_NUMBER.fullmatch(text.strip(f" %{CURRENCIES}")))
 
 
 def feature(text: str) -> float | None:
@@ -165,7 +164,7 @@ def truth(text: str) -> int | None:
 
 def is_code(text: str) -> bool:
     """Whether the text is digits that would lose zeros as a number: 02139."""
-    return bool(_CODE.fullmatch(text))
+    return text[:1] == "0" and len(text) > 1 and text.isdecimal()
 
 
 def are_codes(counts: Mapping[str, int]) -> bool:
