@@ -752,12 +752,6 @@ def test_what_is_money_beside_points_is_money_beside_commas(write):
         assert data.X.tolist() == [[1250.5], [7.25]]
 
 
-def test_a_line_of_text_that_comes_again_is_a_row(write):
-    path, notes = write("a.csv", "p,x\ne,y\np,x\n"), []
-    data = load(path, val_fraction=None, label_column=-1, say=notes.append)
-    assert (len(data.X), data.columns) == (3, None)
-
-
 @pytest.mark.parametrize("header", ["", "a,b,c\n", "c,b,label\n"])
 @pytest.mark.parametrize("frame", ["may", "must"])
 def test_a_table_without_names_goes_by_places_whatever_the_next_one_has_for_names(write, header, frame):

@@ -76,14 +76,16 @@ class Table:
 def read_dialect(text: bytes, path: Path) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
     text, notes = _in_utf8(text, path)
-    if text.endswith((b"\n\n", b"\x1a")):
-        text = text.rstrip(b"\n\x1a") + b"\n"
-    last_line = text.count(b"\n") + 1  # or the one behind it: what is read of a text is its end
+    rows = _without_blank_lines(text)
+    above = text.count(b"\n") - rows.count(b"\n")
+    if rows.endswith((b"\n\n", b"\x1a")):
+        rows = rows.rstrip(b"\n\x1a")
+    last_line = above + rows.count(b"\n") + 1  # of what has no newline in it: the end of the text stays where it is
 
     def line_of(rest: bytes) -> int:
         return last_line - rest.count(b"\n")
 
-    rows = _in_double_quotes(_without_blank_lines(text))
+    rows = _in_double_quotes(rows)
     said_mark = _SEPARATOR_LINE.match(rows)
     if said_mark is not None:
         rows = _without_blank_lines(rows[said_mark.end() :])
@@ -100,12 +102,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
         for _ in said:
             rest = _without_blank_lines(rest.partition(b"\n")[2])
         lines = lines[titles:]
-    width = max(len(fields) for fields in map(split, lines[1:] or lines))
-    row = max(map(split, lines[-_FEWEST_ROWS:]), key=_numbers) if comments else []  # the last ones may have gaps
-    while comments and (not rest or _are_alike(split(comments[-1][0]), row)):
-        rest = rows[comments.pop()[1] :]  # a row with such a label
-    above = split(comments[-1][0].lstrip(b"#% \t")) if comments else []
-    title = above if len(above) == width and not _numbers(above) else None
+    rest, width, title = _after_comments(rest, rows, comments, lines, split)
     line = line_of(rest)
     rest = _without_comments(rest, split, width)
     if delimiter == " ":
@@ -117,7 +114,24 @@ def read_dialect(text: bytes, path: Path) -> Table:
     if repeats:
         notes.append(f"the header comes again, {repeats:,} times, as where files are joined; those lines are left out")
     fields, *below = map(split, _first_lines(rest))
+    below = [row for row in below if row != fields or _numbers(row)]  # a header again says nothing of rows
     return Table(rest, fields, below, _end(rest, 0) + 1, delimiter, line, title, tuple(notes))
+
+
+def _after_comments(
+    rest: bytes,
+    rows: bytes,
+    comments: list[tuple[bytes, int]],
+    lines: list[bytes],
+    split: Callable[[bytes], list[str]],
+) -> tuple[bytes, int, list[str] | None]:
+    """(the ``rest`` of the rows, with those before it that began as comments do; their width; names in a comment)."""
+    width = max(len(fields) for fields in map(split, lines[1:] or lines))
+    row = max(map(split, lines[-_FEWEST_ROWS:]), key=_numbers) if comments else []  # the last ones may have gaps
+    while comments and (not rest or _are_alike(split(comments[-1][0]), row)):
+        rest = rows[comments.pop()[1] :]  # a row with such a label
+    above = split(comments[-1][0].lstrip(b"#% \t")) if comments else []
+    return rest, width, above if len(above) == width and not _numbers(above) else None
 
 
 def _in_double_quotes(rows: bytes) -> bytes:

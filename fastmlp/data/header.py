@@ -133,31 +133,9 @@ class Chosen:
 
 def read_head(text: bytes, path: Path, query: Query) -> Head:
     table = read_dialect(text, path)
-    names, rows, line = table.fields, table.rows, table.line
-    notes, of_pandas = [*table.notes], not query.headed and _is_of_pandas(names)
-    known, numbers = query.known, [name for name in names if number(name) is not None]
-    short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
-    nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
-    if table.comment is not None and any(feature(field) is not None for field in names):
-        names, is_header = table.comment, True
-        notes.append(f"line {line - 1}, a comment, is taken for the header")
-    elif is_header := query.headed or nameless or of_pandas or _is_header(table, path, query):
-        index = names[:1] if is_index(names[0]) else []
-        if of_pandas:
-            made = "what pandas makes of a row of samples that it takes for a header"
-            notes.append(f"line {line} is {made}; it is left out")
-            names = [*index, *(str(k) for k in range(len(names) - len(index)))]
-        elif not query.headed and all(map(str.isdigit, names)):
-            notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
-        elif not query.headed and known.columns is None and _are_in_steps(numbers) and not _are_column_numbers(numbers):
-            notes.append(f"line {line} ({listed(names)}) is taken for a header")
-        if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
-            is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
-            if not is_header and len(names) == len(index) + len(known.columns):
-                names, is_header = [*index, *known.columns], True
-        rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
-        if nameless:
-            names = ["", *names]
+    names, is_header, start, told = _names_of(table, path, query)
+    notes = [*table.notes, *told]
+    rows, line = table.rows[start:], table.line + table.rows.count(b"\n", 0, start)
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
     if end := _summaries(rows, table.delimiter, len(names), query.labelled):
@@ -178,6 +156,33 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
                 f"column {k + 1}{name}: {field!r} is read as decimals; where points group thousands, take them out"
             )
     return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
+
+
+def _names_of(table: Table, path: Path, query: Query) -> tuple[list[str], bool, int, list[str]]:
+    """(the columns' names, or the first row's fields; whether they are names; where the rows begin; what is said)."""
+    names, line, known = table.fields, table.line, query.known
+    if table.comment is not None and any(feature(field) is not None for field in names):
+        return table.comment, True, 0, [f"line {line - 1}, a comment, is taken for the header"]
+    of_pandas, numbers = not query.headed and _is_of_pandas(names), [name for name in names if number(name) is not None]
+    short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
+    nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
+    if not (query.headed or nameless or of_pandas or _is_header(table, path, query)):
+        return names, False, 0, []
+    index, is_header = names[:1] if is_index(names[0]) else [], True
+    said: list[str] = []
+    if of_pandas:
+        made = "what pandas makes of a row of samples that it takes for a header"
+        said = [f"line {line} is {made}; it is left out"]
+        names = [*index, *(str(k) for k in range(len(names) - len(index)))]
+    elif not query.headed and all(map(str.isdigit, names)):
+        said = [f"line {line} ({listed(names)}) is taken for a header of column numbers"]
+    elif not query.headed and known.columns is None and _are_in_steps(numbers) and not _are_column_numbers(numbers):
+        said = [f"line {line} ({listed(names)}) is taken for a header"]
+    if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
+        is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
+        if not is_header and len(names) == len(index) + len(known.columns):
+            names, is_header = [*index, *known.columns], True
+    return ["", *names] if nameless else names, is_header, table.start, said
 
 
 def _summaries(rows: bytes, delimiter: str, width: int, labelled: bool) -> int:
