@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,24 +63,25 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def compiled_at_once(request):
-    """Compile what the chosen tests of a file will call, if they are marked ``compiles``, at once and on all cores.
+    """Compile what the chosen tests will call, if they are marked ``compiles``, at once and on all cores.
 
-    One kernel after another, as tests come to them, would leave all cores but one idle.
+    One kernel after another, as tests come to them, would leave all cores but one idle; file after file, workers would
+    start anew, for 1.4 CPU seconds each.
     """
     calls = []
     for item in request.session.items:
         mark = item.get_closest_marker("compiles")
-        if mark and item.module is request.module and not item.get_closest_marker("skip"):
+        if mark and not item.get_closest_marker("skip"):
             calls += mark.kwargs["calls"](**(item.callspec.params if hasattr(item, "callspec") else {}))
     if calls:
         import kernels
         from kernels.jit import compile_for, workers
 
-        with pytest.MonkeyPatch.context() as patch, kernels.threads(1):
+        with pytest.MonkeyPatch.context() as patch, kernels.threads(1), suppress(Exception):
             patch.setattr(workers, "_LARGE", 0)
-            compile_for(calls)
+            compile_for(calls)  # what fails here fails in the test that calls it, too
 
 
 @pytest.fixture(autouse=True)
