@@ -201,8 +201,8 @@ class Piece(Dispatcher):
 
     pipeline = _PieceCompiler
 
-    def __call__(self, *args: Any) -> Any:
-        return self.py_func(*args)
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.py_func(*args, **named)
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         entry_point, compiled = super().compile_once(args), self.overloads[args]
