@@ -88,6 +88,8 @@ def say(line: str) -> None:
 
 def write_stderr(text: str) -> None:
     """What fails once nobody reads stderr any more, or its disk is full, is left out: the work goes on."""
+    if sys.stderr is None:  # in a program with windows
+        return
     try:
         sys.stderr.write(text)  # a program's stream may have no flush; Python's own flushes at each line and return
     except OSError:
