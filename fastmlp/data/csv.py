@@ -47,7 +47,7 @@ from .values import (
     stand_in,
 )
 
-_CACHE_VERSION = 19
+_CACHE_VERSION = 20
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel

@@ -356,8 +356,8 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
     if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", between):
         return rows
     mark = re.escape(delimiter)
-    before = rf'((?:^|(?<={mark})){quote}[ "]*(?:{_MONEY}{BLANK}?)?[+-]?)'
-    behind = rf'(?={BLANK}?{_MONEY}?{quote}[ "]*(?:{mark}|$))'
+    before = rf'((?:^|(?<={mark})){quote}[ "]*(?:{_MONEY}{BLANK}?)??[+-]?)'
+    behind = rf'(?={BLANK}??{_MONEY}??{quote}[ "]*(?:{mark}|$))'
 
     def numbers(*patterns: str) -> re.Pattern[bytes]:
         return re.compile(f"{before}({'|'.join(patterns)}){behind}".encode(), re.MULTILINE)
