@@ -83,6 +83,9 @@ def compiled_at_once(request):
             call()
 
     if calls:
+        shown = request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled()
+        with shown:
+            print(f"\ncompiling the kernels of {len(calls):,} calls, unless they are in the cache", flush=True)
         import kernels
         from kernels.jit import compile_for, workers
 
