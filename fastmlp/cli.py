@@ -141,7 +141,7 @@ def run_command(
     """
     atexit.unregister(gc.freeze)  # of a command before this one
     atexit.register(gc.freeze)  # the last search for garbage in all that Numba has made took a fifth of a warm run
-    warnings.showwarning = lambda message, *_, **__: say(_one_line(message))
+    warnings.showwarning = lambda message, *_, **__: say(one_line(message))
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 (for as long as the process lives)
     ranks, rank = (1, 0) if on_ranks else launched()
@@ -160,13 +160,13 @@ def run_command(
     except (KeyboardInterrupt, Interrupted) as interruption:
         if overwrites():
             write_stderr(ERASE)  # the ^C that the terminal prints
-        say(f"fastmlp {verb}: interrupted{_one_line(interruption)}")
+        say(f"fastmlp {verb}: interrupted{one_line(interruption)}")
         return 128 + signal.SIGINT
     except (InputError, RunError, MemoryError, OSError) as error:
         if isinstance(error, OSError):  # a stdout that fails
             _close(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
-            say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
+            say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
 
 
@@ -185,7 +185,8 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
     return decorate
 
 
-def _one_line(message: object) -> str:
+def one_line(message: object) -> str:
+    """The message with a blank for each run of blanks and line ends."""
     return " ".join(str(message).split())
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .cli import DATA_OPTIONS, Parser, add_options, command, load_data, printable, run_options, say
+from .cli import DATA_OPTIONS, Parser, add_options, command, load_data, one_line, printable, run_options, say
 from .errors import InputError, RunError, about
 from .paths import model_file
 
@@ -158,7 +158,7 @@ def _table(scores: list[dict[str, Any]]) -> list[str]:
     if len(scores) > _LISTED:
         scores = sorted((s for s in scores if s["f1"] is not None), key=lambda s: s["f1"])[:_WORST]
         lines.append(f"the {len(scores)} classes of the lowest F1:")
-    names = [printable(" ".join(score["class"].split())) for score in scores]
+    names = [printable(one_line(score["class"])) for score in scores]
     width = max(map(len, ["class", *names]))
     lines.append(f"{'class':{width}s} samples precision  recall      F1")
     for name, score in zip(names, scores):
