@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -83,8 +84,7 @@ def compiled_at_once(request):
             call()
 
     if calls:
-        shown = request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled()
-        with shown:
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             print(f"\ncompiling the kernels of {len(calls):,} calls, unless they are in the cache", flush=True)
         import kernels
         from kernels.jit import compile_for, workers
@@ -239,3 +239,21 @@ def succeeds(capsys):
 def as_json(succeeds):
     """Run a command in this process that must succeed; returns the object that it prints with --json."""
     return lambda verb, *arguments: json.loads(succeeds(verb, *arguments, "--json").out)
+
+
+@pytest.fixture
+def allow_threads(monkeypatch):
+    """``allow_threads(n)``: from now on n more threads can be started, as under a limit of processes."""
+
+    def allow(left):
+        start, begun = threading.Thread.start, []
+
+        def limited(thread):
+            if len(begun) >= left:
+                raise RuntimeError("can't start new thread")
+            begun.append(thread)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", limited)
+
+    return allow

@@ -1,6 +1,5 @@
 """Handwriting in photographs and drawings: what is found, how it is framed, what is refused and how well it is read."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +104,9 @@ def test_the_longer_side_is_the_box_and_the_centre_of_mass_in_the_middle(shape, 
         assert seen.max() == 255
 
 
-def test_images_are_read_where_no_more_threads_are_allowed(monkeypatch, tmp_path, rng):
+def test_images_are_read_where_no_more_threads_are_allowed(allow_threads, tmp_path, rng):
     Image.fromarray(rng.integers(0, 256, (28, 28)).astype(np.uint8)).save(tmp_path / "a.png")
-
-    def refuse(thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    allow_threads(0)
     (seen,) = read_images([picture(tmp_path / "a.png")], SHAPE, say=lambda line: None)
     np.testing.assert_array_equal(seen.digits.reshape(SHAPE), pixels_of(tmp_path / "a.png"))
 

@@ -451,19 +451,10 @@ def test_threads_that_share_a_random_state_draw_other_numbers(make):
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_without_more_threads_the_networks_are_the_same(monkeypatch, left):
+def test_without_more_threads_the_networks_are_the_same(allow_threads, left):
     X, y = table(2000)
     expected = TableRegressor(**QUICK).fit(X, y).predict(X)
-    start = threading.Thread.start
-
-    def few(thread):
-        nonlocal left
-        if not left:
-            raise RuntimeError("can't start new thread")  # as under a limit of processes
-        left -= 1
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", few)
+    allow_threads(left)
     np.testing.assert_array_equal(TableRegressor(**QUICK).fit(X, y).predict(X), expected)
 
 

@@ -19,6 +19,7 @@ from ..errors import InputError, RunError
 from ..extras import optional, to_install
 from ..log import Say
 from ..paths import atomic_write
+from ..threads import mapped
 from .digits import straightened
 from .framing import Framing, border_means
 from .ink import prepare
@@ -85,10 +86,7 @@ def read_images(
 
     with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
         blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
-        try:
-            results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
-        except RuntimeError:  # no more threads are allowed
-            results = [*map(seen, pictures)]
+        results = [result for block in mapped(team, lambda block: list(map(seen, block)), blocks) for result in block]
     refused = [(one.name, result) for one, result in zip(pictures, results) if isinstance(result, InputError)]
     if refused:
         names = [name for name, _ in refused[1:]]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..backend import Network, kernels
 from ..data import Frame, Sparse
+from ..threads import mapped
 from .columns import Columns
 from .recipe import Recipe
 
@@ -119,20 +119,16 @@ def outputs_by_rows(
     each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
     parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]
 
-    def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
-        with kernels.threads(threads):
+    def of_rows(rows: slice) -> list[np.ndarray]:
+        with kernels.threads(threads if len(parts) == 1 else 1):
             part = table[rows]
             return outputs_of(networks, columns.matrix(columns.entries(part), len(part)), scale)
 
     if len(parts) == 1:
-        yield of_rows(parts[0], threads)
+        yield of_rows(parts[0])
         return
     with ThreadPoolExecutor(threads) as pool:
-        try:
-            made = pool.map(of_rows, parts, repeat(1))
-        except RuntimeError:  # no more threads are allowed
-            made = map(of_rows, parts, repeat(1))
-        yield from made
+        yield from mapped(pool, of_rows, parts)
 
 
 def train(
