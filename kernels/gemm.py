@@ -32,6 +32,7 @@ from .tuning import (
     DOT_ROWS,
     DOT_TERMS,
     FEW_DOT_ROWS,
+    FLOAT_ROWS,
     FORWARD_DOT_TERMS,
     FULL_LANES,
     GROUP_ROWS,
@@ -42,6 +43,8 @@ from .tuning import (
     NARROW_COLUMNS,
     NARROW_VECTORS,
     PACK_A,
+    PACK_AHEAD,
+    PACK_COLUMNS,
     PACK_ROWS,
     PACK_ROWS_ON_LINES,
     READ_IN_PLACE_BYTES,
@@ -59,7 +62,9 @@ from .update import Schedule, step_of, step_rows
 def _make_stripe(rows: int, vectors: int, rest: bool = True) -> Any:
     """``rows`` rows of C: tiles of ``vectors`` vectors across the columns, then single vectors if ``rest`` is set.
 
-    The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels.
+    The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels. Of the two
+    strides of A one is 1, and is given as a constant: reading A then takes fewer instructions, 4 to 6 of 29 a term with
+    16 registers, which is 13 % of the time where another program runs on the same core (Zen 3).
     """
     tile, edge = make_tile(rows, vectors, True), make_tile(rows, 1, False)
 
@@ -69,7 +74,11 @@ def _make_stripe(rows: int, vectors: int, rest: bool = True) -> Any:
         width = vectors * lanes
         full = N - N % width
         for j in range(0, full, width):
-            tile(K, A, from_element(B, 0, j), from_element(C, 0, j), width, resume, skip)
+            panel, sums = from_element(B, 0, j), from_element(C, 0, j)
+            if A.column == 1:
+                tile(K, Matrix(A.values, A.row, 1), panel, sums, width, resume, skip)
+            else:
+                tile(K, Matrix(A.values, 1, A.column), panel, sums, width, resume, skip)
         if rest:
             panel = from_element(B, 0, full)  # the last, whose columns are contiguous
             for j in range(full, N, lanes):
@@ -124,14 +133,20 @@ def _pack(K, N, B, panels, width):
     out_of_line()
     lanes = simd.lanes(panels)
     if B.column == 1:
-        to = 0
-        for left in range(0, N, width):
-            n, source = min(width, N - left), left
-            for _ in range(K):
-                for j in range(0, n, lanes):
-                    simd.store(panels, to + j, simd.load_masked(B.values, source + j, n - j))
-                to += width
-                source += B.row
+        whole, together = N - N % width, max(PACK_COLUMNS // width, 1) * width
+        for left in range(0, whole, together):
+            right = min(left + together, whole)
+            for k in range(K):
+                source, to = k * B.row, left * K + k * width
+                for panel in range(left, right, width):
+                    for j in range(panel, panel + width, lanes):
+                        prefetch(B.values, source + j + PACK_AHEAD * B.row)
+                        simd.store(panels, to + j - panel, simd.load(B.values, source + j))
+                    to += width * K
+        for k in range(K if whole < N else 0):
+            source, to = k * B.row, whole * K + k * width - whole
+            for j in range(whole, N, lanes):
+                simd.store(panels, to + j, simd.load_masked(B.values, source + j, N - j))
         return
     for j in range(0, N, lanes):
         n = min(lanes, N - j)
@@ -412,8 +427,7 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
     columns = Matrix(pack_buffer, 1, K)
     if few:
         transpose_rows(K, N, weights, Matrix(pack_buffer, K, 1))
-    # Integers are converted block by block; floats need no blocks.
-    step = ROW_BLOCK if converted.size else max(last - first, 1)
+    step = ROW_BLOCK if converted.size else FLOAT_ROWS
     for lo in range(first, last, step):
         rows = min(step, last - lo)
         A, C = _float_rows(X, lo, lo + rows, own), Matrix(after(flat(Y), lo * N + left), N, 1)

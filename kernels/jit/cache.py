@@ -68,14 +68,13 @@ _AVX2 = (
     "+sse4.2,+ssse3,+xsave"
 )
 _AVX512 = f"{_AVX2},+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"
+ZEN4 = "znver4"  # the one with tile sizes of its own in ``tuning``
 LEVELS = {
     "x86-64-v4": _AVX512,
-    "znver4": f"{_AVX512},+avx512bitalg,+avx512ifma,+avx512vbmi,+avx512vbmi2,+avx512vnni,+avx512vpopcntdq,+gfni,+sse4a",
+    ZEN4: f"{_AVX512},+avx512bitalg,+avx512ifma,+avx512vbmi,+avx512vbmi2,+avx512vnni,+avx512vpopcntdq,+gfni,+sse4a",
     "x86-64-v3": _AVX2,
-    "znver1": f"{_AVX2},+sse4a",
 }
 """Processors for which a wheel can contain kernels: LLVM's names, and the features that their code may use."""
-ZEN = ("znver1", "znver2", "znver3", "znver4")  # those with tile sizes of their own in ``tuning``
 PREBUILT = Path(__file__).absolute().parent.parent / "prebuilt"
 """The directory of a wheel's kernels, with a directory for each level."""
 
@@ -88,9 +87,8 @@ def can_run(level: str) -> bool:
 def _fits(level: str) -> bool:
     """Whether kernels for this level can stand in for this process's own: vectors and tiles have the same sizes."""
     cpu, features = target()
-    return (
-        can_run(level) and ("+avx512f" in LEVELS[level]) == ("+avx512f" in features) and (level in ZEN) == (cpu in ZEN)
-    )
+    same_registers = ("+avx512f" in LEVELS[level]) == ("+avx512f" in features)
+    return can_run(level) and same_registers and (level == ZEN4) == (cpu == ZEN4)
 
 
 def _software() -> str:
