@@ -358,6 +358,18 @@ def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():
         assert np.array_equal(inputs(sizes, size=values), [[0, 1], [1, 0]])
 
 
+@pytest.mark.parametrize(
+    ("values", "others"),
+    [
+        (["30", "7", "30", "7"], [decimal.Decimal("30.00"), decimal.Decimal("7.0")]),
+        (["Zürich", "Genève"] * 2, ["Zu\u0308rich", "Gene\u0300ve"]),  # as macOS writes names
+    ],
+)
+def test_a_category_is_the_same_however_it_is_spelt(values, others):
+    columns = learnt({"c": "category"}, c=values)
+    assert np.array_equal(inputs(columns, c=np.array(others, object)), inputs(columns, c=values[:2]))
+
+
 def test_true_and_false_are_the_same_as_booleans_and_as_text_of_any_program():
     columns = learnt(paid=[True, False, True, False])
     for paid in ([False, True], ["False", "True"], ["false", "TRUE"], np.array([False, "true"], object)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from operator import itemgetter
@@ -14,15 +15,16 @@ from ..data.values import BOOLEANS, are_codes, date, day_first, feature, is_gap,
 from ..formats import CATEGORY, DATE, NUMBER
 from ..frames import Categories
 
-_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")  # an integer as floats and sums of money are written
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?")  # a day as times are written
 
 
 def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """(the distinct values as text, None for a gap; the number of each row's value among them, integers [n]).
 
-    An integer becomes the same text whether it came as an integer, a float, text or bytes; so do True and False, and a
-    day with or without the time 00:00. ValueError for lists, dictionaries and the like.
+    An integer becomes the same text whether it came as an integer, a float, a decimal, text or bytes; so do True and
+    False, a day with or without the time 00:00, and text in each of Unicode's spellings. ValueError for lists,
+    dictionaries and the like.
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
@@ -58,7 +60,7 @@ def _text_of(value: Any) -> str | None:
         return None
     if text in BOOLEANS:
         return str(BOOLEANS[text] > 0)
-    return text[:-2] if _WHOLE.fullmatch(text) else text
+    return whole[1] if (whole := _WHOLE.fullmatch(text)) else unicodedata.normalize("NFC", text)
 
 
 def _numbered(rows: list[Any]) -> tuple[list[Any], np.ndarray]:
