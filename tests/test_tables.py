@@ -1346,6 +1346,19 @@ def test_a_number_that_seems_to_say_that_there_is_none_is_said(write, odd, other
     assert told == [f"{said} {what}"] * (said is not None)
 
 
+@pytest.mark.parametrize(
+    ("names", "missing", "others", "cure"),
+    [("a,b,label", "99", "4", "leave those fields empty"), ("a,label,b", "-999", "4.5", "leave those rows out")],
+    ids=["bytes", "labels"],
+)
+def test_bytes_and_labels_that_seem_to_say_that_there_is_none_are_said(write, names, missing, others, cure):
+    notes, rows = [], [f"{k % 7},{missing if k % 8 == 7 else f'{k % 25}{others[1:]}'},{k % 2}\n" for k in range(80)]
+    path = write("a.csv", f"{names}\n" + "".join(rows))
+    load(path, say=notes.append)
+    what = f"{missing} in 12.5% of the rows is far from its other numbers: if it says that there is none, {cure}"
+    assert [line for line in notes if "far from" in line] == [f"{path}: column 2, {names.split(',')[1]!r}: {what}"]
+
+
 def test_a_test_file_may_have_the_gaps(write):
     train, test = "a,b,label\n1,2,x\n3,4,y\n", "b,a,label\n2,,x\n1,5,y\n"
     data = load(write("train.csv", train), test=write("test.csv", test))

@@ -31,7 +31,7 @@ from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fi
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, read_head
-from .labels import Labels, different, distinct
+from .labels import Labels, as_numbers, different, distinct
 from .pixels import square_image
 from .values import (
     BOOLEANS,
@@ -47,7 +47,7 @@ from .values import (
     stand_in,
 )
 
-_CACHE_VERSION = 20
+_CACHE_VERSION = 21
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -161,16 +161,20 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
         X, labels, weight = _numeric_columns(head, path, chosen, trains=trains, single=query.labelled)
     if chosen.label is not None:
         _require_labels(labels, head, path, chosen.label)
+    shape = None if as_text else square_image(X, names)
     if trains and as_text:
         notes += _doubts(head, path, chosen, X, query.said)
-    elif trains and X.dtype != np.uint8:
+    elif trains and shape is None:
         notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
     labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
-    if chosen.label is not None and chosen.say_label and len(labels.values) > 1:
-        what = "different numbers" if are_numbers(labels, query.task) else "classes"
-        notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
-    shape = None if as_text else square_image(X, names)
+    if chosen.label is not None and len(labels.values) > 1:
+        of_numbers = are_numbers(labels, query.task)
+        if chosen.say_label:
+            what = "different numbers" if of_numbers else "classes"
+            notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
+        if of_numbers:
+            notes += tuple(_stand_in(head, chosen.label, as_numbers(labels, str(path)), "leave those rows out"))
     return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
 
 
@@ -185,12 +189,12 @@ def _require_labels(labels: Labels, head: Head, path: Path, column: int) -> None
         )
 
 
-def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
+def _stand_in(head: Head, column: int, numbers: np.ndarray, remedy: str = "leave those fields empty") -> list[str]:
     """A line for a column's numbers one of which seems to say that there is none."""
     if (value := stand_in(numbers)) is None:
         return []
     what = f"{shown(value)} in {np.mean(numbers == value):.1%} of the rows is far from its other numbers"
-    return [f"{head.described(column)}: {what}: if it says that there is none, leave those fields empty"]
+    return [f"{head.described(column)}: {what}: if it says that there is none, {remedy}"]
 
 
 def _numeric_columns(

@@ -276,7 +276,8 @@ def _odd_number(numbers: Mapping[str, float]) -> str | None:
 def stand_in(numbers: np.ndarray) -> float | None:
     """The one of a column's numbers [n] that seems to say that there is none, as -200 and 9999 do: it comes often, far
     below all others, none of which is negative, or far from them and of nines alone, as -99.9."""
-    for value in np.array([numbers.min(initial=np.inf), numbers.max(initial=-np.inf)]).astype(np.float64).tolist():
+    numbers = numbers.astype(np.float64)  # bytes have no infinity
+    for value in (float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf))):
         nines = abs(value) > 9 and {*shown(value)} <= {*"-.9"}
         if not (nines or (value.is_integer() and value < 0)):
             continue
