@@ -1411,6 +1411,14 @@ BAD_TABLES = {
     "two currencies": (
         "label,a\nx,$1\ny,2\nx,€3\n", "line 4, column 2 (a): '€3' is in another unit than others of the column; mend it"
     ),
+    "minutes and seconds beside hours": (
+        "label,a\nx,58:30\ny,1:02:03\n",
+        "line 2, column 2 (a): '58:30' is in another unit than others of the column; mend it",
+    ),
+    "minutes and seconds beside parts of seconds": (
+        "label,a\nx,1:30.5\ny,1:31\n",
+        "line 3, column 2 (a): '1:31' is in another unit than others of the column; mend it",
+    ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
     "a share": ("label,% new\np,1\nq,x\n", f"line 3, column 2 (% new): 'x' is not a number{ODD}'% new=category'"),
     "a note of two fields below": (
@@ -1466,6 +1474,11 @@ BAD_TABLES = {
     "one infinite number": (
         "a,label\n" + "".join(f"1.5,{k / 8}\n" for k in range(40)) + "2,inf\n",
         "the label of line 42 is 'inf', the others are numbers; it is no number: mend it, or --task classification, "
+        "or leave such rows out",
+    ),
+    "an infinity among few numbers": (
+        "a,label\n1.5,0\n2.5,1\n3,inf\n",
+        "the label of line 4 is 'inf', the others are numbers; it is no number: mend it, or --task classification, "
         "or leave such rows out",
     ),
     "shares beside others": (

@@ -249,8 +249,8 @@ def _odd_label(labels: Labels) -> int | None:
     Numbers beside a few texts are classes only where they are few, too.
     """
     texts = [*map(str, labels.values)]
-    gaps = [k for k, text in enumerate(texts) if is_gap(text)]
-    numbers = sum(number(text) is not None and not is_gap(text) for text in texts)
+    gaps = [k for k, text in enumerate(texts) if is_gap(text) or abs(number(text) or 0) == np.inf]
+    numbers = sum(number(text) is not None for k, text in enumerate(texts) if k not in gaps)
     if numbers and gaps and numbers + len(gaps) == len(texts):
         return gaps[0]
     if len(texts) <= _MANY_NAMES or (numbers and numbers <= _MANY_NAMES):

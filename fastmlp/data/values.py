@@ -38,7 +38,7 @@ MONEY = (
     rf"(?:[A-Z]{{0,2}}(?:{'|'.join(map(re.escape, CURRENCIES))})"
     r"|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?![A-Za-z]))"
 )
-BLANK = "(?: |'|’|\u00a0|\u2009|\u202f)"  # between groups of digits, and between a number and its unit
+BLANK = "(?: |'|’|\u00a0|\u2003|\u2007|\u2009|\u202f)"  # between groups of digits, and between a number and its unit
 EXPONENT = r"(?:[eE][+-]?\d+)?"
 
 
@@ -66,6 +66,8 @@ _DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time 
     r"(?: ?(?P<half>[ap])\.?m\.?)?",
     re.IGNORECASE,
 )
+
+_SHORT_TIME, _LAP = re.compile(r"[-+−]?\d+:\d\d"), re.compile(r"[-+−]?\d+:\d\d\.\d+")
 
 _MONTH = (
     "(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -261,8 +263,13 @@ def _unit(text: str) -> str:
 
 def _odd_number(numbers: Mapping[str, float]) -> str | None:
     """The first text of an infinity, or in another unit than the one before, as 15 or $3 after 12 %. A 0 is in any
-    unit, and prices go without a currency."""
+    unit, and prices go without a currency. Hours and minutes seem to be minutes and seconds beside 1:30.5 and, if they
+    are a day or more, beside 1:02:03."""
     units: dict[str, str] = {}
+    times = [text for text in numbers if ":" in text]
+    short, laps = ([text for text in times if pattern.fullmatch(text)] for pattern in (_SHORT_TIME, _LAP))
+    if wrong := [text for text in short if laps or (abs(numbers[text]) >= 1 and len(short) < len(times))]:
+        return wrong[0]
     for text, value in numbers.items():
         if math.isinf(value):
             return text
