@@ -83,12 +83,16 @@ def _print_lines(model: Model, files: Sequence[_Read], rows: Sequence[Any]) -> N
 def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba: bool) -> None:
     """CSV with a header: the file where there are several, the columns that are kept, the class or the numbers
     predicted, and with ``proba`` the probabilities of the classes to the last bit."""
+    from .data.header import told_apart
+
     several, kept = len(files) > 1, [*files[0].kept]
     outputs = model.network.sizes[-1]
     predicted = ["class", *model.classes[: outputs if proba else 0]]
     if model.target is not None:
         predicted = ["prediction"] if outputs == 1 else [f"quantile {q:g}" for q in model.target.kernel.quantiles]
-    print(",".join(_quoted([*["file"] * several, *kept, *predicted])))
+    made = [*["file"] * several, *predicted]
+    header = told_apart([*made, *kept])  # so that class is what is predicted, though a column or a class is called so
+    print(",".join(_quoted([*header[:several], *header[len(made) :], *header[several : len(made)]])))
     names = _quoted(model.classes)
     for file, found in zip(files, rows):
         told = _told(model, names, found, proba)

@@ -598,15 +598,15 @@ def test_several_files_are_told_apart_and_stay_in_order(place, command, digits):
     assert [row[0] for row in rows] == ["b,b.npz"] * 2 + ["a.npz"] * 3
 
 
-def test_class_names_with_commas_and_quotes_are_quoted(place, command):
-    names = ("plain", "a,b", 'say "x"')
+def test_class_names_with_commas_and_quotes_are_quoted_and_all_columns_have_names_of_their_own(place, command):
+    names = ("class", "a,b", 'say "x"')
     model = random_model((3, 3), names)
     model.network.layers[0][0][...] = np.eye(3)
     model.network.layers[0][1][...] = 0
     model.save("named.npz")
     np.savez("new.npz", X=np.eye(3))
     header, *rows = csv.reader(io.StringIO(command(predict, "named.npz", "new.npz", "--proba")[1]))
-    assert header == ["class", *names]
+    assert header == ["class", "class.1", *names[1:]]
     assert [row[0] for row in rows] == list(names)
     assert {len(row) for row in rows} == {4}
 

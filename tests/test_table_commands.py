@@ -373,6 +373,9 @@ def test_columns_that_are_kept_stand_before_the_predictions_of_their_rows(place,
         header, *found = csv.reader(io.StringIO(succeeds(predict, model, "noted.csv", *keep).out))
         assert header == ["trip_id", "note", *names]
         assert found == [[row[0], f'a, "{row[0]}"', told] for row, told in zip(rows, alone)]
+    Path("known.csv").write_text(lines_of([[*row, "yes"] for row in rows], [*COLUMNS, "class"]))
+    beside = succeeds(predict, "trips", "known.csv", "--keep", "class").out.splitlines()
+    assert beside == ["class.1,class", *(f"yes,{line}" for line in succeeds(predict, "trips", "new.csv").out.split())]
     beside = succeeds(predict, "trips", "noted.csv", "--proba", "--keep", "trip_id").out.splitlines()
     probabilities = succeeds(predict, "trips", "new.csv", "--proba").out.splitlines()
     assert beside == [f"{first},{line}" for first, line in zip(["trip_id", *(row[0] for row in rows)], probabilities)]

@@ -408,7 +408,7 @@ def test_names_that_come_again_are_called_as_pandas_does(write):
     assert said[0].endswith(": two columns are named 'a'; the second, column 3, is called 'a.1'")
     X = read_features(Path(write("new.csv", "b,a,a\n2,1,3.5\n")), 3, data.columns)
     np.testing.assert_array_equal(X, np.array([[1, 2, 3.5]], np.float32))
-    assert csv_header._told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
+    assert csv_header.told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
 
 
 @pytest.mark.parametrize(("last", "label"), [("A,B,Label", "Label"), ("p,r,ys", "ys"), ("Ganz,,9", "9")])
@@ -1189,7 +1189,7 @@ def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
     for columns in (None, data.columns):  # these are other numbers: with the labels they count from 1
         np.testing.assert_array_equal(read_features(Path(new), 784, columns, None, data.label), pixels)
     # What pandas makes of the first row where it takes that for the names, and writes.
-    names = ",".join(csv_header._told_apart(rows[0].split(",")))
+    names = ",".join(csv_header.told_apart(rows[0].split(",")))
     for text in ([names, *rows[1:]], [f",{names}", *(f"{k},{row}" for k, row in enumerate(rows[1:]))]):
         data = load(write("names.csv", "\n".join(text)), val_fraction=None, say=notes.append)
         np.testing.assert_array_equal(data.X, pixels[1:])

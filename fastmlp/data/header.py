@@ -145,7 +145,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
         rows = rows[:end]
     if not query.labelled and (empty := _empty_ends(rows, table.delimiter)):
         notes.append(f"the lines at the end that hold separators alone are left out ({empty:,})")
-    if is_header and (given := names) != (names := _told_apart(names)):
+    if is_header and (given := names) != (names := told_apart(names)):
         k = next(k for k, name in enumerate(names) if name != given[k])
         said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
         notes.append(f"two columns are named {given[k][:40]!r}; {said}")
@@ -236,7 +236,7 @@ def _are_names(texts: list[str]) -> bool:
     return len(set(texts)) == len(texts) and all(text.isdigit() or number(text) is None for text in texts)
 
 
-def _told_apart(names: list[str]) -> list[str]:
+def told_apart(names: list[str]) -> list[str]:
     """The names; one that has been there is called as pandas does: a, a.1, a.2. Columns without a name have none."""
     told: dict[str, None] = {}
     for name in filter(None, names):
