@@ -16,7 +16,9 @@ import kernels
 from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Dataset, Frame
+from fastmlp.data.values import is_gap
 from fastmlp.errors import InputError, Interrupted
+from fastmlp.formats import PARQUET, Features, Query
 from fastmlp.frames import read_table
 from fastmlp.models.loading import model_from
 from fastmlp.models.tensor_file import read_tensors, write_tensors
@@ -519,6 +521,13 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     status, told, said = command(*keep, "tags")
     assert (status, told) == (2, "")
     assert "column 'tags' holds list<" in said
+    # Rows of gaps are rows, wherever they stand.
+    gaps = arrow.table({"x": [None, 1.5, None, None]})
+    for table, known in ((gaps, ("x",)), (gaps.append_column("y", gaps["x"]), ("x", "y"))):
+        parquet.write_table(table, tmp_path / "gaps.parquet")
+        query = Query(known=Features(len(known), known, frame="must"))
+        X = PARQUET.reader.features(tmp_path / "gaps.parquet", query)
+        assert [*map(is_gap, X.columns["x"])] == [True, False, True, True]
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     message = "bad.parquet: is no Parquet table of numbers, text and dates"
     one_line(command(predict, "trips", tmp_path / "bad.parquet"), 2, message)

@@ -279,7 +279,7 @@ def test_a_header_that_comes_again_in_a_table_of_text_is_left_out_but_no_row_tha
     [
         ("a,b", "1,x\n,\n3,z\n", ["1", "", "3"], 0),
         ("a,b", "1,x\n3,\n,\n ,\n", ["1", "3"], 2),  # as Excel leaves them
-        ("a", '1\n""\n3\n\n', ["1", "", "3"], 0),  # pandas' gap in a table of one column; a blank line is none
+        ("a", '1\n""\n3\n\n""\n""\n', ["1", "", "3"], 2),  # pandas' gap in a table of one column; a blank line is none
     ],
 )
 def test_rows_of_gaps_are_predicted_from_but_for_those_at_the_end_which_are_said(write, columns, rows, found, left_out):
@@ -288,6 +288,13 @@ def test_rows_of_gaps_are_predicted_from_but_for_those_at_the_end_which_are_said
     assert csv_reader.features(Path(path), Query(known=known, say=said.append)).columns["a"].tolist() == found
     line = f"{path}: the lines at the end that hold separators alone are left out ({left_out})"
     assert said == [line] * (left_out > 0)
+
+
+def test_rows_of_gaps_in_front_are_said_to_be_left_out(write):
+    known, said = Features(2, frame="must"), []
+    path = write("new.csv", ",\n\n,\n1,x\n3,y\n")
+    assert len(csv_reader.features(Path(path), Query(known=known, say=said.append))) == 2
+    assert said == [f"{path}: the lines in front that hold separators alone are left out (2)"]
 
 
 def test_what_is_not_in_utf8_is_read_as_excel_writes_it_and_said(write):

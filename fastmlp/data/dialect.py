@@ -76,7 +76,7 @@ class Table:
 def read_dialect(text: bytes, path: Path) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
     text, notes = _in_utf8(text, path)
-    rows = _without_blank_lines(text)
+    rows = without_blank_lines(text)
     above = text.count(b"\n") - rows.count(b"\n")
     if rows.endswith((b"\n\n", b"\x1a")):
         rows = rows.rstrip(b"\n\x1a")
@@ -88,7 +88,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
     rows = _in_double_quotes(rows)
     said_mark = _SEPARATOR_LINE.match(rows)
     if said_mark is not None:
-        rows = _without_blank_lines(rows[said_mark.end() :])
+        rows = without_blank_lines(rows[said_mark.end() :])
     if not rows:
         raise InputError(f"{path}: no rows")
     comments, rest = _leading_comments(rows)
@@ -100,7 +100,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
         said = [words for line in lines[:titles] if (words := " ".join(filter(None, split(line))))]
         notes.append(f"what stands above the table is left out: {listed(said)}")
         for _ in said:
-            rest = _without_blank_lines(rest.partition(b"\n")[2])
+            rest = without_blank_lines(rest.partition(b"\n")[2])
         lines = lines[titles:]
     rest, width, title = _after_comments(rest, rows, comments, lines, split)
     line = line_of(rest)
@@ -190,7 +190,7 @@ def _of_windows(text: bytes) -> str:
     return re.sub("[\udc80-\udcff]", lambda found: found[0].encode(errors="surrogateescape").decode("cp1252"), escaped)
 
 
-def _without_blank_lines(text: bytes) -> bytes:
+def without_blank_lines(text: bytes) -> bytes:
     """The text without lines of nothing but separators in front."""
     match = _EMPTY_LINES.match(text)
     return text[match.end() :] if match else text
@@ -202,7 +202,7 @@ def _leading_comments(rows: bytes) -> tuple[list[tuple[bytes, int]], bytes]:
     while rest.startswith(_COMMENT):
         line, _, below = rest.partition(b"\n")
         comments.append((line, len(rows) - len(rest)))
-        rest = _without_blank_lines(below)
+        rest = without_blank_lines(below)
     return comments, rest
 
 

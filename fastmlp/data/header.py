@@ -31,7 +31,7 @@ from .columns import (
     named,
     says_which_row,
 )
-from .dialect import SEPARATORS, Table, read_dialect, splitter
+from .dialect import SEPARATORS, Table, read_dialect, splitter, without_blank_lines
 from .labels import Labels, distinct, listed, places
 from .values import CURRENCIES, feature, grouped, is_gap, is_missing, number, written_date
 
@@ -143,8 +143,11 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
         what = "sums up others, or has one value only; it and what follows are left out"
         notes.append(f"line {line + rows[:end].count(10)} ({words}) {what}")
         rows = rows[:end]
-    if not query.labelled and (empty := _empty_ends(rows, table.delimiter)):
-        notes.append(f"the lines at the end that hold separators alone are left out ({empty:,})")
+    front = text[: len(text) - len(without_blank_lines(text))]
+    for where, empty in (("in front", front), ("at the end", _empty_end(rows, table.delimiter))):
+        lines = sum(table.delimiter.encode() in each or b'""' in each for each in empty.split(b"\n"))
+        if lines and not query.labelled:
+            notes.append(f"the lines {where} that hold separators alone are left out ({lines:,})")
     if is_header and (given := names) != (names := told_apart(names)):
         k = next(k for k, name in enumerate(names) if name != given[k])
         said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
@@ -212,10 +215,9 @@ def _summaries(rows: bytes, delimiter: str, width: int, labelled: bool) -> int:
     return found
 
 
-def _empty_ends(rows: bytes, delimiter: str) -> int:
-    """The number of lines of nothing but separators at the end, as Excel leaves them where cells were emptied."""
-    mark = delimiter.encode()
-    return sum(mark in line for line in rows[len(rows.rstrip(mark + b" \t\n")) :].split(b"\n")[1:])
+def _empty_end(rows: bytes, delimiter: str) -> bytes:
+    """The lines of nothing but separators at the end, as Excel leaves them where cells were emptied."""
+    return rows[len(rows.rstrip(delimiter.encode() + b' "\t\n')) :].partition(b"\n")[2]
 
 
 def _with_thousands(texts: Sequence[str]) -> str | None:

@@ -24,12 +24,14 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
 
 def features(path: Path, query: Query) -> Any:
     """As ``csv.features``."""
-    return csv.features(path, replace(query, headed=True), _as_text(path, query))
+    query = replace(query, headed=True, labelled=False)
+    return csv.features(path, query, _as_text(path, query))
 
 
 def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
     """As ``csv.fields``."""
-    return csv.fields(path, columns, replace(query, headed=True), _as_text(path, query, columns))
+    query = replace(query, headed=True, labelled=False)
+    return csv.fields(path, columns, query, _as_text(path, query, columns))
 
 
 def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
@@ -50,6 +52,8 @@ def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
                 must = "it must hold numbers, text or dates, or be left out (train --drop)"
                 raise InputError(f"{path}: column {name[:40]!r} holds {str(column.type)[:40]}; {must}")
             columns.append(pyarrow.nulls(len(table)) if plain is None else plain)
+        if not query.labelled and all(column.null_count for column in columns):
+            columns[0] = columns[0].cast(pyarrow.string()).fill_null("NA")  # no row is a blank line, which is none
         stream = io.BytesIO()
         pyarrow.csv.write_csv(pyarrow.table(columns, table.column_names), stream)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
