@@ -195,6 +195,15 @@ def test_what_systems_leave_is_passed_over_and_what_is_no_image_said():
         ]
 
 
+@pytest.mark.parametrize(("parts", "where"), [([""], ""), (["train", "test"], " in train or test")])
+def test_a_directory_without_images_is_said_to_make_no_class(parts, where):
+    for part in parts:
+        folder(f"set/{part}")
+    Path("set", parts[0], "c", "deeper").mkdir(parents=True)
+    data, lines = read()
+    assert (data.classes, lines) == (("a", "b"), [f"set: directories without images{where} make no classes: c"])
+
+
 @pytest.mark.parametrize(
     ("sizes", "shape"),
     [

@@ -165,6 +165,11 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
         if files:
             which = f"{files[0].name} is" if len(files) == 1 else f"{len(files):,} files ({_listed(files)}) are"
             query.say(f"{path}: {which} {what} and not used")
+    for found in used if path.is_dir() else ():
+        first = next(iter(found.values()))[0]
+        directories = [each.name for each in (path / first.name.removesuffix(first.path)).iterdir() if each.is_dir()]
+        if empty := sorted(name for name in directories if not (name in found or is_hidden(name))):
+            query.say(f"{path}: directories without images{where} make no classes: {listed([*map(_printable, empty)])}")
     if deeper := [file for files in used[0].values() for file in files if file.path.count("/") > 1]:
         classes, folder = listed([*map(_printable, used[0])]), _printable(deeper[0].path.rpartition("/")[0])
         query.say(f"{path}: the classes are {classes}; directories below them, such as {folder}, are not told apart")
