@@ -121,6 +121,8 @@ def test_days_and_months_stand_in_new_rows_as_they_stood_in_training():
     assert np.array_equal(
         inputs(columns, d=["2/5/2023", "5/2/2024"]), inputs(learnt(d=days), d=["2023-05-02", "2024-02-05"])
     )
+    assert columns.columns[0].about == "elapsed days, year, month, weekday; days before months"
+    assert learnt(d=["01/31/2024", "02/01/2024"]).columns[0].about == "elapsed days; months before days"
     again = Columns.of(json.loads(json.dumps(columns.described())))
     assert np.array_equal(inputs(again, d=["2/5/2023"]), inputs(columns, d=["2/5/2023"]))
 

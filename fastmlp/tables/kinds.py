@@ -354,7 +354,8 @@ class Date:
     @property
     def about(self) -> str:
         varies = self.inputs > (self.missing > 0)
-        return ", ".join(self.parts) if varies else "constant but for gaps"
+        order = {None: "", True: "; days before months", False: "; months before days"}[self.day_first]
+        return (", ".join(self.parts) if varies else "constant but for gaps") + order
 
     def unlike(self, values: np.ndarray) -> str | None:
         """Most are gaps; days themselves are always new."""
