@@ -328,6 +328,12 @@ def test_a_zip_of_one_text_is_that_text_under_any_name(write):
         load(write("bad.csv.zip", bytes(damaged)))
 
 
+def test_a_line_in_quotes_is_no_comment(write):
+    rows = "".join(f'{k},"text {k % 3}\n# {k % 3}",{"xy"[k % 2]}\n# by "hand\n' for k in range(6))
+    data = load(write("a.csv", f"a,text,label\n{rows}"), val_fraction=None)
+    assert data.X.columns["text"].tolist() == [f"text {k % 3}\n# {k % 3}" for k in range(6)]
+
+
 def test_a_table_may_begin_with_a_label_such_as_less_than(tmp_path):
     path = tmp_path / "adult.data"
     path.write_text("<=50K,39,1.5\n>50K,50,2.5\n" * 9)

@@ -314,8 +314,14 @@ def _without_comments(rows: bytes, split: Callable[[bytes], list[str]], width: i
     # One byte is found ten times faster than two.
     if not any(mark in rows and b"\n" + mark in rows for mark in _COMMENT):
         return rows
-    lines = rows.split(b"\n")
-    return b"\n".join(b"" if line.startswith(_COMMENT) and len(split(line)) != width else line for line in lines)
+    lines, start = list[bytes](), 0
+    while start < len(rows):  # a line that begins within quotes is no comment
+        line = kept = rows[start : _end(rows, start)]
+        if line.startswith(_COMMENT) and len(split(line)) != width:
+            line, kept = line.partition(b"\n")[0], b""
+        lines.append(kept)
+        start += len(line) + 1
+    return b"\n".join(lines)
 
 
 def _single_spaces(rows: bytes) -> bytes:
