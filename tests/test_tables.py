@@ -446,6 +446,8 @@ def test_a_label_that_may_say_that_it_is_missing_is_said(write):
     assert said[-1] == "'<=50K' and '<=50K.' are two classes; write them alike if they are one"
     load(write("d.csv", "a,class\n" + "1,caf\u00e9\n2,cafe\u0301\n1,tea\n" * 5), say=said.append)
     assert said[-1] == "'cafe\u0301' and 'caf\u00e9' are two classes; write them alike if they are one"
+    load(write("d.csv", "a,label\n" + "3,1\n2,1.0\n3,x\n" * 5), say=said.append)
+    assert said[-1] == "'1' and '1.0' are two classes; write them alike if they are one"
 
 
 @pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])

@@ -17,6 +17,7 @@ from .frame import Frame, as_frame, names_of
 from .labels import Labels, as_numbers, class_indices, counts_of, listed, plain, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
+from .values import number
 
 _LOOKED_AT = 20  # rows to test on
 _ROWS_A_CLASS = 20  # on the mean, beside which a class of one row may be a mistake
@@ -341,9 +342,10 @@ def assemble(
 
 def _say_alike(classes: tuple[str, ...], say: Say) -> None:
     """Says which two classes, if any, differ in their spelling alone."""
-    alike: dict[str, str] = {}
+    alike: dict[str | float, str] = {}
     for name in classes:
-        if (other := alike.setdefault(plain(name), name)) != name:
+        value = number(name)  # 1 and 1.0 are two beside text
+        if (other := alike.setdefault(plain(name) if value is None else value, name)) != name:
             say(f"{other[:40]!r} and {name[:40]!r} are two classes; write them alike if they are one")
             return
 
