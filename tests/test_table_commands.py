@@ -528,6 +528,8 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
         query = Query(known=Features(len(known), known, frame="must"))
         X = PARQUET.reader.features(tmp_path / "gaps.parquet", query)
         assert [*map(is_gap, X.columns["x"])] == [True, False, True, True]
+    parquet.write_table(arrow.table({}), tmp_path / "none.parquet")
+    one_line(command(predict, "trips", tmp_path / "none.parquet"), 2, "none.parquet: no rows")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     message = "bad.parquet: is no Parquet table of numbers, text and dates"
     one_line(command(predict, "trips", tmp_path / "bad.parquet"), 2, message)

@@ -52,7 +52,7 @@ def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
                 must = "it must hold numbers, text or dates, or be left out (train --drop)"
                 raise InputError(f"{path}: column {name[:40]!r} holds {str(column.type)[:40]}; {must}")
             columns.append(pyarrow.nulls(len(table)) if plain is None else plain)
-        if not query.labelled and all(column.null_count for column in columns):
+        if columns and not query.labelled and all(column.null_count for column in columns):
             columns[0] = columns[0].cast(pyarrow.string()).fill_null("NA")  # no row is a blank line, which is none
         stream = io.BytesIO()
         pyarrow.csv.write_csv(pyarrow.table(columns, table.column_names), stream)
