@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,9 +43,9 @@ class Activation(namedtuple("_Nothing", "")):
         """f'(Z) from A = f(Z), or from A = Z where ``of_input`` is set."""
         raise NotImplementedError
 
-    def onnx(self, node: Callable[..., str], constant: Callable[..., str], Z: str, dtype: np.dtype) -> str:
-        """Add f(Z) to an ONNX graph by node(operator, inputs) and constant(name, array); returns the result's name."""
-        return node(self.onnx_operator, [Z])
+    def onnx(self, z: Any) -> Any:
+        """f(z) of a tensor of an ONNX graph, which has a ``dtype``, arithmetic, and ``made_by(operator, *others)``."""
+        return z.made_by(self.onnx_operator)
 
 
 def _identity(x):
@@ -156,23 +156,18 @@ class Gelu(Activation):
     def _distribution(self, Z):
         return (np.vectorize(math.erfc, otypes=[np.float64])(-Z * 0.5**0.5) / 2).astype(Z.dtype)
 
-    def onnx(self, node, constant, Z, dtype):
+    def onnx(self, z):
         """Through Erf in float32; ONNX Runtime has no Erf for float64, which takes the series of ``function``."""
+        if z.dtype == np.float32:
+            return z * (((z * 0.5**0.5).made_by("Erf") + 1) * 0.5)
         from .simd.mathematics import TAIL  # imports Numba
 
-        number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *TAIL)}
-        if dtype == np.float32:
-            erf = node("Erf", [node("Mul", [Z, number[0.5**0.5]])])
-            P = node("Mul", [number[0.5], node("Add", [number[1.0], erf])])
-        else:
-            t = node("Div", [number[1.0], node("Add", [number[1.0], node("Mul", [number[0.2], node("Abs", [Z])])])])
-            x, series = node("Sub", [node("Mul", [number[2.0], t]), number[1.0]]), number[TAIL[-1]]
-            for coefficient in reversed(TAIL[:-1]):
-                series = node("Add", [node("Mul", [series, x]), number[coefficient]])
-            shape = node("Exp", [node("Neg", [node("Mul", [number[0.5], node("Mul", [Z, Z])])])])
-            tail = node("Mul", [shape, node("Mul", [t, series])])
-            P = node("Where", [node("Less", [Z, number[0.0]]), tail, node("Sub", [number[1.0], tail])])
-        return node("Mul", [Z, P])
+        t = 1 / (z.made_by("Abs") * 0.2 + 1)
+        x, series = t * 2 - 1, TAIL[-1]
+        for coefficient in reversed(TAIL[:-1]):
+            series = x * series + coefficient
+        tail = (z * z * -0.5).made_by("Exp") * (t * series)
+        return z * z.made_by("Less", 0, dtype=bool).where(tail, 1 - tail, z.dtype)
 
 
 class GeluTanh(Activation):
@@ -199,12 +194,8 @@ class GeluTanh(Activation):
         t = np.tanh(_GELU_RISE * (A + _GELU_CUBE * A**3))
         return (1 + t) / 2 + A * (1 - t * t) / 2 * _GELU_RISE * (1 + 3 * _GELU_CUBE * A * A)
 
-    def onnx(self, node, constant, Z, dtype):
-        rise, cube, one = (
-            constant(f"{self.name} {k}", np.array(x, dtype)) for k, x in enumerate((2 * _GELU_RISE, _GELU_CUBE, 1))
-        )
-        inner = node("Add", [one, node("Mul", [cube, node("Mul", [Z, Z])])])
-        return node("Mul", [Z, node("Sigmoid", [node("Mul", [rise, node("Mul", [Z, inner])])])])
+    def onnx(self, z):
+        return z * (z * (z * z * _GELU_CUBE + 1) * (2 * _GELU_RISE)).made_by("Sigmoid")
 
 
 _DENSITY = (2 * math.pi) ** -0.5  # of the normal distribution at 0
@@ -235,8 +226,8 @@ class Silu(Activation):
             s = 1 / (1 + np.exp(-A))
         return s * (1 + A * (1 - s))
 
-    def onnx(self, node, constant, Z, dtype):
-        return node("Mul", [Z, node("Sigmoid", [Z])])
+    def onnx(self, z):
+        return z * z.made_by("Sigmoid")
 
 
 class Mish(Activation):
@@ -268,11 +259,10 @@ class Mish(Activation):
         t = np.tanh(np.logaddexp(A, 0))
         return t + A * (1 - t * t) / (1 + np.exp(-np.maximum(A, -80)))
 
-    def onnx(self, node, constant, Z, dtype):
-        two, most = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (2, 20))
-        e = node("Exp", [node("Min", [Z, most])])
-        n = node("Mul", [e, node("Add", [e, two])])
-        return node("Mul", [Z, node("Div", [n, node("Add", [n, two])])])
+    def onnx(self, z):
+        e = z.made_by("Min", 20).made_by("Exp")
+        n = e * (e + 2)
+        return z * (n / (n + 2))
 
 
 def _scaled_elu(above: float, below: float) -> tuple[Any, Any]:
@@ -299,11 +289,8 @@ class Elu(Activation):
     def twin_slope(self, A):
         return np.where(A > 0, self.above, A + self.below).astype(A.dtype)
 
-    def onnx(self, node, constant, Z, dtype):
-        numbers = {"0": 0, "1": 1, "above": self.above, "below": self.below}
-        zero, one, above, below = (constant(f"{self.name} {name}", np.array(x, dtype)) for name, x in numbers.items())
-        low = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
-        return node("Add", [node("Mul", [above, node("Max", [Z, zero])]), node("Mul", [below, low])])
+    def onnx(self, z):
+        return z.made_by("Max", 0) * self.above + (z.made_by("Min", 0).made_by("Exp") - 1) * self.below
 
 
 class Selu(Elu):
@@ -335,8 +322,8 @@ class LeakyRelu(Activation):
     def twin_slope(self, A):
         return np.where(A > 0, 1, 0.01).astype(A.dtype)
 
-    def onnx(self, node, constant, Z, dtype):
-        return node("Max", [Z, node("Mul", [Z, constant("leaky_relu 0.01", np.array(0.01, dtype))])])
+    def onnx(self, z):
+        return z.made_by("Max", z * 0.01)
 
 
 class Softplus(Activation):
@@ -359,10 +346,9 @@ class Softplus(Activation):
     def twin_slope(self, A):
         return -np.expm1(-A)
 
-    def onnx(self, node, constant, Z, dtype):
-        zero, one = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (0, 1))
-        small = node("Exp", [node("Neg", [node("Abs", [Z])])])
-        return node("Add", [node("Max", [Z, zero]), node("Log", [node("Add", [one, small])])])
+    def onnx(self, z):
+        small = z.made_by("Abs").made_by("Neg").made_by("Exp")
+        return z.made_by("Max", 0) + (small + 1).made_by("Log")
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -1,8 +1,9 @@
-"""A builder of ONNX graphs."""
+"""A builder of ONNX graphs: its tensors are written as NumPy's are, ``x * scale + offset``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -27,27 +28,23 @@ class Graph:
         self._taken, self._nodes = {*taken}, list[Any]()
         self._constants: dict[str, np.ndarray] = {}
 
-    def node(self, kind: str, inputs: Sequence[str], output: str | list[str] | None = None, **attributes: Any) -> str:
-        """Append a node; returns the name of its first output."""
-        outputs = output if isinstance(output, list) else [output or self._free(f"{kind}_{len(self._nodes)}")]
-        self._nodes.append(self.onnx.helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs[0]
+    def node(
+        self, kind: str, inputs: Sequence[Value], output: str | None = None, *, dtype: Any = None, **attributes: Any
+    ) -> Value:
+        """Append a node; returns its first output, by default in the dtype of its first input."""
+        name = output or self._free(f"{kind}_{len(self._nodes)}")
+        outputs = [name, f"{name} at"] if kind == "TopK" else [name]
+        self._nodes.append(self.onnx.helper.make_node(kind, [each.name for each in inputs], outputs, **attributes))
+        return Value(self, name, dtype or inputs[0].dtype)
 
-    def constant(self, name: str, value: Any) -> str:
-        """The name of a constant tensor; one name is one value."""
-        name = self._free(name)
+    def constant(self, value: np.ndarray, name: str | None = None) -> Value:
+        """A constant tensor; one name is one value."""
+        name = self._free(name or f"constant_{len(self._constants)}")
         self._constants[name] = value
-        return name
-
-    def number(self, value: np.ndarray) -> str:
-        """The name of an unnamed constant tensor."""
-        return self.constant(f"constant_{len(self._constants)}", value)
+        return Value(self, name, value.dtype)
 
     def _free(self, name: str) -> str:
         return self._free(name + "'") if name in self._taken else name
-
-    def cast(self, value: str, dtype: Any, output: str | None = None) -> str:
-        return self.node("Cast", [value], output, to=self._kind(dtype))
 
     def _kind(self, dtype: Any) -> int:
         return self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -73,10 +70,46 @@ class Graph:
         return made
 
 
-def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
+class Value:
+    """A tensor of the graph. Arithmetic with tensors, or numbers of its dtype, adds nodes. // rounds towards 0."""
+
+    def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
+        self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
+
+    def made_by(self, operator: str, *others: Any, **options: Any) -> Value:
+        """What an operator makes of this and ``others``; ``options`` are those of ``Graph.node``."""
+        return self.graph.node(operator, [self, *map(self._of, others)], **options)
+
+    def _of(self, other: Any) -> Value:
+        if isinstance(other, Value):
+            return other
+        return self.graph.constant(np.asarray(other, None if isinstance(other, np.ndarray) else self.dtype))
+
+    __add__ = partialmethod(made_by, "Add")
+    __sub__ = partialmethod(made_by, "Sub")
+    __mul__ = partialmethod(made_by, "Mul")
+    __truediv__ = __floordiv__ = partialmethod(made_by, "Div")
+
+    def __rsub__(self, other: Any) -> Value:
+        return self._of(other) - self
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return self._of(other) / self
+
+    def where(self, yes: Any, no: Any, dtype: Any) -> Value:
+        """``yes`` where this is true, ``no`` elsewhere, in the dtype."""
+        return Value(self.graph, self.name, dtype).made_by("Where", yes, no)
+
+    def cast(self, dtype: Any, output: str | None = None) -> Value:
+        return self.made_by("Cast", output=output, dtype=dtype, to=self.graph._kind(dtype))
+
+    clip = partialmethod(made_by, "Clip")
+
+
+def most_probable(P: Value, labels: np.ndarray) -> End:
     """Add nodes from probabilities to the output "label"."""
     values = _as_labels(labels)
-    graph.node("Gather", [graph.constant("labels", values), graph.node("ArgMax", [P], axis=-1, keepdims=0)], "label")
+    P.graph.constant(values, "labels").made_by("Gather", P.made_by("ArgMax", axis=-1, keepdims=0), output="label")
     return ("label", values.dtype, ["N"])
 
 

@@ -11,7 +11,7 @@ from ..images.prepare import pixel_range
 from ..models.described import described, in_words
 from ..models.model import Model
 from ..models.target import Target
-from .graph import End, Graph, most_probable
+from .graph import End, Graph, Value, most_probable
 
 
 def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
@@ -27,70 +27,68 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
     +- 10, and by 4e-3 for 100,000 +- 10.
     """
     network, graph = model.network, Graph()
-    node, constant, dtype = graph.node, graph.constant, network.dtype
-    Y, taken = "X", ("X", "float32", ["N", network.sizes[0]])
+    dtype, Y, shape = network.dtype, Value(graph, "X", "uint8" if uint8 else "float32"), ["N", network.sizes[0]]
+    taken: End = (Y.name, Y.dtype, shape)
     if uint8:
         assert model.image_shape is not None
         labels = np.array(model.classes, object) if labels is None and model.classes else labels
-        taken = ("X", "uint8", ["N", *model.image_shape])
-        Y = node("Flatten", [graph.cast(Y, "float32")])
+        shape[1:] = model.image_shape
+        Y = Y.cast("float32").made_by("Flatten")
         black, white = pixel_range(model)
         if (black, white) != (0, 255):
-            Y = node("Mul", [Y, constant("contrast", np.float32((white - black) / 255))])
-            Y = node("Add", [Y, constant("black", np.float32(black))])
+            Y = Y * ((white - black) / 255) + black
     if dtype == "float64" or model.mean is not None:
-        Y = graph.cast(Y, "float64")
-    if model.mean is not None:
-        Y = node("Div", [node("Sub", [Y, constant("mean", model.mean)]), constant("std", model.std)])
-        Y = graph.cast(Y, dtype)
+        Y = Y.cast("float64")
+    if model.mean is not None and model.std is not None:
+        Y = ((Y - graph.constant(model.mean, "mean")) / graph.constant(model.std, "std")).cast(dtype)
     for k, (W, b) in enumerate(network.layers):
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)
         else:
-            Y = kernels.ACTIVATIONS[network.activations[k - 1]].onnx(node, constant, Y, dtype)
-        Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
+            Y = kernels.ACTIVATIONS[network.activations[k - 1]].onnx(Y)
+        Y = Y.made_by("Gemm", graph.constant(W, f"W{k}"), *([] if b is None else [graph.constant(b, f"b{k}")]))
     if model.target is not None:
-        made = [("prediction", dtype, _numbers(node, constant, Y, model.target, dtype))]
+        made = [("prediction", dtype, _numbers(Y, model.target))]
     else:
-        made = _classes(graph, Y, model, labels)
+        made = _classes(Y, model, labels)
     return graph.model([taken], made, in_words(model, uint8=uint8), described(model))
 
 
-def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) -> list[Any]:
+def _numbers(Y: Value, target: Target) -> list[Any]:
     """Add nodes from the network's outputs to "prediction"; returns its shape."""
     T, each = len(target.mean), int(target.kernel.each)
-    Y = node("Exp", [Z]) if target.kernel.output == "exponential" else Z
+    if target.kernel.output == "exponential":
+        Y = Y.made_by("Exp")
     if each > 1:  # sort each target's quantiles
-        Y = node("Reshape", [Y, constant("apart", np.array([-1, T, each]))])
-        node("TopK", [Y, constant("all", np.array([each]))], ["sorted", "order"], axis=-1, largest=0)
-        Y = node("Reshape", ["sorted", constant("together", np.array([-1, T * each]))])
-    mean, std = (np.repeat(values, each).astype(dtype) for values in (target.mean, target.std))
-    Y = node("Mul", [Y, constant("target_std", std)])
+        apart = Y.made_by("Reshape", np.array([-1, T, each]))
+        Y = apart.made_by("TopK", np.array([each]), axis=-1, largest=0).made_by("Reshape", np.array([-1, T * each]))
+    mean, std = (
+        Y.graph.constant(np.repeat(values, each).astype(Y.dtype), name)
+        for name, values in (("target_mean", target.mean), ("target_std", target.std))
+    )
+    Y = Y * std
     if T * each > 1:
-        node("Add", [Y, constant("target_mean", mean)], "prediction")
+        Y.made_by("Add", mean, output="prediction")
         return ["N", T * each]
-    Y = node("Add", [Y, constant("target_mean", mean)])
-    node("Squeeze", [Y, constant("column", np.array([1]))], "prediction")
+    (Y + mean).made_by("Squeeze", np.array([1]), output="prediction")
     return ["N"]
 
 
-def _classes(graph: Graph, Y: str, model: Model, labels: np.ndarray | None) -> list[End]:
+def _classes(Y: Value, model: Model, labels: np.ndarray | None) -> list[End]:
     """Add nodes from the network's outputs to classes and probabilities."""
-    network, dtype, outputs = model.network, model.network.dtype, model.network.sizes[-1]
-    node, constant, classes = graph.node, graph.constant, len(model.classes)
+    network, outputs, classes = model.network, model.network.sizes[-1], len(model.classes)
     if network.output == "softmax" or classes == 1:  # a single class has probability 1
-        P = node("Softmax", [Y], "probabilities", axis=-1)
+        P = Y.made_by("Softmax", output="probabilities", axis=-1)
     elif outputs == classes:
-        P = node("Sigmoid", [Y], "probabilities")
+        P = Y.made_by("Sigmoid", output="probabilities")
     else:  # the output is of the second of two classes
-        yes = node("Sigmoid", [Y])
-        no = node("Sub", [constant("one", np.ones((1, 1), dtype)), yes])
-        P = node("Concat", [no, yes], "probabilities", axis=-1)
-    probabilities: End = ("probabilities", dtype, ["N", classes])
+        yes = Y.made_by("Sigmoid")
+        P = (1 - yes).made_by("Concat", yes, output="probabilities", axis=-1)
+    probabilities: End = (P.name, P.dtype, ["N", classes])
     if labels is None:
-        node("ArgMax", [Y], "class", axis=-1, keepdims=0)
+        Y.made_by("ArgMax", output="class", axis=-1, keepdims=0)
         return [("class", "int64", ["N"]), probabilities]
     if network.output == "logistic" and outputs == classes > 1:
-        graph.cast(node("Greater", [P, constant("half", np.array(0.5, dtype))]), "int64", "label")
+        P.made_by("Greater", 0.5).cast("int64", "label")
         return [("label", "int64", ["N", classes]), probabilities]
-    return [most_probable(graph, P, labels), probabilities]
+    return [most_probable(P, labels), probabilities]

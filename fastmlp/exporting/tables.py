@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partialmethod
 from itertools import product
 from typing import Any
 
@@ -23,7 +22,7 @@ from ..tables.columns import Column
 from ..tables.kinds import FARTHEST, HEIGHT, Category, Date, Number
 from ..tables.model import TableModel
 from ..tables.texts import texts_of
-from .graph import End, Graph, most_probable
+from .graph import End, Graph, Value, most_probable
 
 _YEAR_0 = 719_468  # days from 1 March of the year 0, by our calendar, to 1 January 1970
 _MOST_NAMED = 100  # columns in a sentence
@@ -32,37 +31,6 @@ _TAKES: dict[type, tuple[Any, str]] = {  # dtype and meaning of a column, by wha
     Category: (object, "text without blanks around it, empty where it is missing"),
     Date: (np.float64, "days since 1970-01-01, NaN where it is missing"),
 }
-
-
-class _Value:
-    """A tensor of the graph. Arithmetic with tensors, or numbers of its dtype, adds nodes. // rounds towards 0."""
-
-    def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
-        self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
-
-    def made_by(self, operator: str, *others: Any, dtype: Any = None, **attributes: Any) -> _Value:
-        names = [self._of(other).name for other in others]
-        return _Value(self.graph, self.graph.node(operator, [self.name, *names], **attributes), dtype or self.dtype)
-
-    def _of(self, other: Any) -> _Value:
-        if isinstance(other, _Value):
-            return other
-        array = np.asarray(other, None if isinstance(other, np.ndarray) else self.dtype)
-        return _Value(self.graph, self.graph.number(array), array.dtype)
-
-    __add__ = partialmethod(made_by, "Add")
-    __sub__ = partialmethod(made_by, "Sub")
-    __mul__ = partialmethod(made_by, "Mul")
-    __truediv__ = __floordiv__ = partialmethod(made_by, "Div")
-
-    def where(self, yes: Any, no: Any, dtype: Any) -> _Value:
-        """``yes`` where this is true, ``no`` elsewhere, in the dtype."""
-        return _Value(self.graph, self.name, dtype).made_by("Where", yes, no)
-
-    def cast(self, dtype: Any) -> _Value:
-        return _Value(self.graph, self.graph.cast(self.name, dtype), dtype)
-
-    clip = partialmethod(made_by, "Clip")
 
 
 def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
@@ -81,20 +49,19 @@ def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
     graph = Graph(names)
     W, b = (np.concatenate(arrays, axis=-1) for arrays in zip(*(each.layers[0] for each in model.networks)))
     W = (W.astype(np.float64) * model.scale).astype(W.dtype)
-    Z, start, numbers = _constant(graph, "b0", b), 0, list[tuple[_Value, np.ndarray]]()
+    Z, start, numbers = graph.constant(b, "b0"), 0, list[tuple[Value, np.ndarray]]()
     for name, column in zip(names, columns):
-        given = _Value(graph, name, _TAKES[type(column.learnt)][0])
+        given = Value(graph, name, _TAKES[type(column.learnt)][0])
         for part, kind in _parts(column.learnt, given):
             rows = W[start : start + kind.inputs]
             start += kind.inputs
             if isinstance(kind, Category):
-                table = _constant(graph, f"rows of {name} {start}", np.concatenate([rows, np.zeros_like(rows[:1])]))
-                Z = table.made_by("Gather", part, axis=0) + Z
+                table = np.concatenate([rows, np.zeros_like(rows[:1])])
+                Z = graph.constant(table, f"rows of {name} {start}").made_by("Gather", part, axis=0) + Z
             else:
                 numbers.append((part, rows))
     if numbers:
-        parts = [part.name for part, _ in numbers]
-        read = _Value(graph, graph.node("Concat", parts, axis=-1), W.dtype)
+        read = graph.node("Concat", [part for part, _ in numbers], axis=-1)
         Z = read.made_by("MatMul", np.concatenate([rows for _, rows in numbers])) + Z
     apart = Z.made_by("Reshape", np.array([-1, len(model.networks), model.network.sizes[1]])).made_by(
         "Transpose", perm=[1, 0, 2]
@@ -109,10 +76,6 @@ def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
     return graph.model(ends, made, _in_words(names, columns), {key: json.dumps(value) for key, value in known.items()})
 
 
-def _constant(graph: Graph, name: str, value: np.ndarray) -> _Value:
-    return _Value(graph, graph.constant(name, value), value.dtype)
-
-
 def _in_words(names: list[str], columns: Sequence[Column]) -> str:
     said = [f"{name!r}, {_TAKES[type(column.learnt)][1]}" for name, column in zip(names, columns)]
     more = [f"and {len(said) - _MOST_NAMED:,} more"] if len(said) > _MOST_NAMED else []
@@ -122,14 +85,14 @@ def _in_words(names: list[str], columns: Sequence[Column]) -> str:
 # -- columns -----------------------------------------------------------------------------------------------------------
 
 
-def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
+def _parts(kind: Any, given: Value) -> list[tuple[Value, Number | Category]]:
     """(tensor, kind) of a column, or each date part: inputs [N, inputs] of a number, row numbers [N] of a category."""
     if isinstance(kind, Number):
         return [(_of_number(kind, given), kind)]
     if isinstance(kind, Category):
         return [(_row_of(kind, given), kind)]
     gap, found = given.made_by("IsNaN", dtype=bool), _parts_of_date(given)
-    parts: list[tuple[_Value, Number | Category]] = []
+    parts: list[tuple[Value, Number | Category]] = []
     for name, part in kind.parts.items():
         if isinstance(part, Number):
             parts.append((_of_number(part, gap.where(float("nan"), found[name], np.float64)), part))
@@ -142,7 +105,7 @@ def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
     return parts
 
 
-def _of_number(kind: Number, x: _Value) -> _Value:
+def _of_number(kind: Number, x: Value) -> Value:
     """``Number.entries``, with zeros: float32 [N, inputs]."""
     gap = x.made_by("IsNaN", dtype=bool)
     z = (gap.where(kind.median, x, np.float64) - kind.median) * (kind.scale or 1.0)
@@ -161,11 +124,10 @@ def _of_number(kind: Number, x: _Value) -> _Value:
         below = (place * hats - middle).made_by("Abs") * -1 + 0.5
         parts.append(below.made_by("Relu") * (HEIGHT / np.sqrt(hats)))
     known = [gap.where(0, part, np.float32) for part in parts]
-    names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.missing else [])]]
-    return _Value(x.graph, x.graph.node("Concat", names, axis=-1), np.float32)
+    return x.graph.node("Concat", [*known, *([gap.cast(np.float32)] if kind.missing else [])], axis=-1)
 
 
-def _row_of(kind: Category, text: _Value) -> _Value:
+def _row_of(kind: Category, text: Value) -> Value:
     """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats,
     yes and no in other words, and codes without the zeros that they begin with."""
     words = [case(word) for word in WORDS for case in (str, str.capitalize, str.upper)]
@@ -182,7 +144,7 @@ def _row_of(kind: Category, text: _Value) -> _Value:
     )  # fmt: skip
 
 
-def _parts_of_date(days: _Value) -> dict[str, _Value]:
+def _parts_of_date(days: Value) -> dict[str, Value]:
     """``kinds._parts_of_date``, by Hinnant's "chrono-compatible low-level date algorithms": years begin in March there.
 
     Elapsed days and hours are float64, the others int64, 1970-01-01 for gaps; no day is before the year 0.
@@ -208,25 +170,22 @@ def _parts_of_date(days: _Value) -> dict[str, _Value]:
 # -- networks ----------------------------------------------------------------------------------------------------------
 
 
-def _hidden(model: TableModel, Z: _Value) -> _Value:
+def _hidden(model: TableModel, Z: Value) -> Value:
     """From the first layers' pre-activations [K, N, H] to the networks' outputs [K, N, O]."""
     layers = [each.layers for each in model.networks]
     for k in range(1, len(layers[0])):
         activation = kernels.ACTIVATIONS[model.network.activations[k - 1]]
-        Y = activation.onnx(Z.graph.node, Z.graph.constant, Z.name, Z.dtype)
         W, b = (np.stack([np.asarray(each[k][part]) for each in layers]) for part in (0, 1))
-        Z = _Value(Z.graph, Y, Z.dtype).made_by("MatMul", W) + b[:, np.newaxis]
+        Z = activation.onnx(Z).made_by("MatMul", W) + b[:, np.newaxis]
     return Z
 
 
-def _outputs(model: TableModel, Z: _Value, labels: np.ndarray | None) -> list[End]:
+def _outputs(model: TableModel, Z: Value, labels: np.ndarray | None) -> list[End]:
     """The mean predictions of the networks, as the outputs of the graph."""
-    graph = Z.graph
     if model.target is None:
         assert labels is not None
-        P = graph.node("ReduceMean", [Z.made_by("Softmax", axis=-1).name], "probabilities", axes=[0], keepdims=0)
-        return [most_probable(graph, P, labels), (P, Z.dtype, ["N", len(labels)])]
+        P = Z.made_by("Softmax", axis=-1).made_by("ReduceMean", output="probabilities", axes=[0], keepdims=0)
+        return [most_probable(P, labels), (P.name, P.dtype, ["N", len(labels)])]
     mean = Z.cast(np.float64).made_by("ReduceMean", axes=[0, 2], keepdims=0)
-    made = mean * model.target.std[0]
-    graph.node("Add", [made.name, graph.constant("mean", np.array(model.target.mean[0]))], "prediction")
+    (mean * model.target.std[0]).made_by("Add", model.target.mean[0], output="prediction")
     return [("prediction", np.float64, ["N"])]
