@@ -17,7 +17,7 @@ from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
 from .data.labels import as_given, listed, places, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
-from .errors import InputError, restated, similar
+from .errors import InputError, about, restated, similar
 from .formats import Query, kinds_of
 from .frames import column_names, has_columns, is_masked, odd_pair, read_table
 from .log import Say
@@ -123,7 +123,9 @@ def _samples(
             f"{X_name} has shape {np.shape(X)} and {y_name} {labels.shape}; they must be (N, inputs) and (N,), "
             f"N the same{several}"
         )
-    found, notes = checked(as_labels(labels, y_name), y_name, task)
+    found = as_labels(labels, y_name)
+    with about(y_name):
+        found, notes = checked(found, task)
     for note in notes:
         say(f"{y_name}: {note}")
     return Samples(features, found, X_name, shape, columns, weight, y_name=y_name)

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -33,9 +33,14 @@ def restated(caught: type[Exception], raised: type[Exception], before: str = "")
         raise raised(f"{before}{error}") from None
 
 
-def about(source: object) -> AbstractContextManager[None]:
-    """Prefix an InputError with its ``source``."""
-    return restated(InputError, InputError, f"{source}: ")
+@contextmanager
+def about(source: object) -> Iterator[None]:
+    """Prefix an InputError, of whatever class, with its ``source``."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (f"{source}: {error}",)
+        raise
 
 
 def as_parameters(line: str) -> str:

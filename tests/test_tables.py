@@ -485,7 +485,7 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
     ],
 )
 def test_constant_spaces_in_text_are_separators_only_where_commas_are_none(text, delimiter):
-    assert csv_header.read_head(text.encode(), Path("x"), Query()).delimiter == delimiter
+    assert csv_header.read_head(text.encode(), Query()).delimiter == delimiter
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
@@ -534,7 +534,7 @@ def test_whole_files_line_by_line_and_in_chunks_agree(monkeypatch):
         body = "\n".join(",".join(row) for row in rows).encode()
         head = csv_header.Head([f"c{k}" for k in range(columns)], True, ",", body, 2)
         chosen = csv_header.Chosen(features, label, weight)
-        slow, slow_labels = csv_reader._parse_carefully(head, Path("x"), chosen)
+        slow, slow_labels = csv_reader._parse_carefully(head, chosen)
         for size in (1, 200, 1 << 20):
             monkeypatch.setattr(csv_reader, "CHUNK_BYTES", size)
             fast, fast_labels = csv_reader._parse_table(head, chosen)
@@ -733,7 +733,7 @@ def test_a_last_row_of_a_max_is_a_row(write):
 
 def test_a_row_of_two_dashes_is_one_of_gaps(write):
     new = Query(known=Features(2, ("a", "b"), frame="must"), labelled=False)
-    head = csv_header.read_head(b"a,b\n--,--\n5,6\n", Path("x"), new)
+    head = csv_header.read_head(b"a,b\n--,--\n5,6\n", new)
     assert [*head.fields(0)] == ["--", "5"]
 
 
@@ -1173,7 +1173,7 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
 @pytest.mark.parametrize("lines", HEADERS_OF_NUMBERS)
 def test_a_header_of_column_numbers_is_known_by_their_order(lines):
     text = lines.replace(" ", "\n").encode()
-    assert csv_header.read_head(text, Path("x"), Query()).is_header == HEADERS_OF_NUMBERS[lines]
+    assert csv_header.read_head(text, Query()).is_header == HEADERS_OF_NUMBERS[lines]
 
 
 def test_years_taken_for_names_are_said(write):

@@ -85,7 +85,7 @@ def _word(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | None:
+def named(names: Sequence[str], candidates: Sequence[int]) -> int | None:
     """The one of the ``candidates``, columns in order, whose name says it holds labels. InputError if several do."""
     words = {k: _word(names[k]) for k in candidates}
     exact = [k for k in candidates if names[k].lower() == "label"]
@@ -96,7 +96,7 @@ def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | N
     found = found or [k for k in candidates if words[k] == "y" and "x" not in words.values()]  # beside x it is a place
     if len(found) > 1:
         which = " or ".join(repr(names[k][:40]) for k in found[:2])
-        raise InputError(f"{path}: {which} may be the label column; {REMEDY}")
+        raise InputError(f"{which} may be the label column; {REMEDY}")
     return found[0] if found else None
 
 
@@ -111,9 +111,7 @@ def apart(names: Sequence[str], candidates: Sequence[int]) -> Sequence[int]:
     return rest if rest and (alone or numbered >= _NEARLY_ALL * len(rest)) else candidates
 
 
-def guessed(
-    names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], task: str, path: str
-) -> int:
+def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], task: str) -> int:
     """The label column, first or last of ``candidates``, by their ``values``. InputError if it is neither or unclear.
 
     Where there is a header (``names``) or text in between, classes are usually last; else neither place is usual.
@@ -144,7 +142,7 @@ def guessed(
             if not text[end] and len((first, last)[end].values) > 1:
                 return columns[end]
     if None not in doubts:
-        raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
+        raise InputError(f"no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
     # Text between the ends is a feature: then so may be text at the first end, and the labels are the last as usual.
     usual = (names is not None and (doubts[1] is None or not text[1])) or (text[0] and not text[1])
@@ -162,8 +160,7 @@ def guessed(
     if choice is None:
         numbers = "; --task regression predicts the last" if doubts[1] and not text[1] and len(last.values) > 1 else ""
         raise InputError(
-            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; "
-            f"{REMEDY}{numbers}"
+            f"it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}{numbers}"
         )
     return columns[choice]
 
@@ -260,7 +257,7 @@ def _odd_label(labels: Labels) -> int | None:
 
 
 def checked(
-    labels: Labels, source: str, task: str, place: Callable[[int], str] = "row {} (counted from 0)".format
+    labels: Labels, task: str, place: Callable[[int], str] = "row {} (counted from 0)".format
 ) -> tuple[Labels, tuple[str, ...]]:
     """(the labels, numbers in digits; what the user is told of them). ``place`` says where a row stands.
 
@@ -274,11 +271,11 @@ def checked(
         where = f" in {rows.size:,} of {len(labels.codes):,} rows" if rows.size > 1 else ""
         if not gap and not any(number(str(value)) is not None for value in labels.values):
             raise InputError(
-                f"{source}: the label of {place(rows[0])} is {text[:40]!r}, and others are written so; labels must be "
+                f"the label of {place(rows[0])} is {text[:40]!r}, and others are written so; labels must be "
                 "plain numbers, without commas, units and marks, or --task classification"
             )
         raise InputError(
-            f"{source}: the label of {place(rows[0])} is {text[:40]!r}, the others are numbers; it {what}{where}: "
+            f"the label of {place(rows[0])} is {text[:40]!r}, the others are numbers; it {what}{where}: "
             f"{remedy}leave such rows out"
         )
     if are_numbers(labels, task):

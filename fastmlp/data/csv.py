@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, restated
+from ..errors import InputError, about, restated
 from ..formats import LabelColumn, Query
 from .cached import cached
 from .columns import REMEDY, are_numbers, checked, merges_ids
@@ -66,7 +66,9 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
 
 def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     """The number of the line that each of ``rows``, counted from 0, ends on."""
-    return _lines(read_head(unzip_text(read_file(path), path), path, query), rows)
+    text = unzip_text(read_file(path), path)
+    with about(path):
+        return _lines(read_head(text, query), rows)
 
 
 def _lines(head: Head, rows: Sequence[int]) -> list[int]:
@@ -88,9 +90,13 @@ def features(path: Path, query: Query, content: bytes | None = None) -> Any:
 def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
     """The file's ``columns``, by name or number, for the rows of ``features``."""
     text = unzip_text(read_file(path) if content is None else content, path)
-    head = read_head(text, path, replace(query, labelled=False))
-    places = [head.column(column, path, "give --keep again for each") for column in columns]
-    rows = [fields for _, fields in _rows(head, path, labelled=False)]
+    with about(path):
+        return _fields(read_head(text, replace(query, labelled=False)), columns)
+
+
+def _fields(head: Head, columns: Sequence[str]) -> dict[str, list[str]]:
+    places = [head.column(column, "give --keep again for each") for column in columns]
+    rows = [fields for _, fields in _rows(head, labelled=False)]
     return {head.names[k] if head.is_header else f"column {k + 1}": [row[k].strip() for row in rows] for k in places}
 
 
@@ -141,10 +147,15 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
 
 
 def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) -> Samples:
-    """The samples: numbers, or, ``as_text``, a Frame."""
-    with restated(csv.Error, InputError, f"{path}: "):
-        head = read_head(unzip_text(content, path), path, query)
-        chosen = choose(head, path, query)
+    """The samples: numbers, or, ``as_text``, a Frame. Here alone the file is named in what is wrong with it."""
+    text = unzip_text(content, path)
+    with about(path), restated(csv.Error, InputError):
+        return replace(_of_text(text, query, as_text), source=str(path))
+
+
+def _of_text(text: bytes, query: Query, as_text: bool) -> Samples:
+    head = read_head(text, query)
+    chosen = choose(head, query)
     known, notes = query.known, chosen.notes
     unnamed = not head.is_header or (known.frame and known.columns is None)  # a model without names goes by places
     names = None if unnamed else tuple(head.names[k] for k in chosen.features)
@@ -156,17 +167,17 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     trains = known.width is None
     if as_text:
         keys = names_of(names, len(chosen.features), known.label or label)
-        X, labels, weight = _text_columns(head, path, chosen, keys)
+        X, labels, weight = _text_columns(head, chosen, keys)
     else:
-        X, labels, weight = _numeric_columns(head, path, chosen, trains=trains, single=query.labelled)
+        X, labels, weight = _numeric_columns(head, chosen, trains=trains, single=query.labelled)
     if chosen.label is not None:
-        _require_labels(labels, head, path, chosen.label)
+        _require_labels(labels, head, chosen.label)
     shape = None if as_text else square_image(X, names)
     if trains and as_text:
-        notes += _doubts(head, path, chosen, X, query.said)
+        notes += _doubts(head, chosen, X, query.said)
     elif trains and shape is None:
         notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
-    labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
+    labels, told = checked(labels, query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
     if chosen.label is not None and len(labels.values) > 1:
         of_numbers = are_numbers(labels, query.task)
@@ -174,17 +185,17 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
             what = "different numbers" if of_numbers else "classes"
             notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
         if of_numbers:
-            notes += tuple(_stand_in(head, chosen.label, as_numbers(labels, str(path)), "leave those rows out"))
-    return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
+            notes += tuple(_stand_in(head, chosen.label, as_numbers(labels, "labels"), "leave those rows out"))
+    return Samples(X, labels, "", shape, names, weight, label=label, notes=notes)
 
 
-def _require_labels(labels: Labels, head: Head, path: Path, column: int) -> None:
+def _require_labels(labels: Labels, head: Head, column: int) -> None:
     """InputError where labels are missing, which names the first of them."""
     gaps = np.flatnonzero(np.isin(labels.codes, [k for k, text in enumerate(labels.values) if text in _NO_LABEL]))
     if gaps.size:
         several = f" in {gaps.size:,} of {len(labels.codes):,} rows" if gaps.size > 1 else ""
         raise InputError(
-            f"{head.where(path, _lines(head, [gaps[0]])[0], column)}: the label is missing{several}; "
+            f"{head.where(_lines(head, [gaps[0]])[0], column)}: the label is missing{several}; "
             "every row must have one: leave such rows out"
         )
 
@@ -198,19 +209,19 @@ def _stand_in(head: Head, column: int, numbers: np.ndarray, remedy: str = "leave
 
 
 def _numeric_columns(
-    head: Head, path: Path, chosen: Chosen, *, trains: bool, single: bool
+    head: Head, chosen: Chosen, *, trains: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
     """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be
     ``single``, float32. _NoNumber where a feature is none, or, where a run ``trains`` on them, one is written as 02139
     is, or is an id that float64 merges with others."""
-    numbers, texts = _parse_table(head, chosen, trains=trains) or _parse_carefully(head, path, chosen, trains=trains)
+    numbers, texts = _parse_table(head, chosen, trains=trains) or _parse_carefully(head, chosen, trains=trains)
     weight = None if chosen.weight is None else numbers[:, -1].astype(np.float64)
     X = numbers[:, : len(chosen.features)]
     low, high = X.min(initial=0), X.max(initial=0)
     if trains and max(-low, high) >= MERGED:
         for k, x in zip(chosen.features, X.T):
             if merges_ids(head.names[k], x):
-                raise _NoNumber(f"{path}: column {head.names[k][:40]!r} has ids of more than 53 bits")
+                raise _NoNumber(f"column {head.names[k][:40]!r} has ids of more than 53 bits")
     if low >= 0 and high <= 255 and (X.dtype.kind == "i" or (np.floor(X) == X).all()):
         return X.astype(np.uint8), distinct(texts), weight
     # A row to predict does not say how close to others it is.
@@ -304,7 +315,7 @@ def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
 # -- line by line --------------------------------------------------------------------------------------------------
 
 
-def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
+def _rows(head: Head, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of each row, however it is written. InputError for one of another length, and where there is none.
 
     A line of separators alone is no row, unless it stands between rows without labels: a row of gaps is predicted, too.
@@ -322,69 +333,67 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
             if len(fields) != len(head.names):
                 if odd and line > first:
                     break
-                raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
+                raise InputError(f"line {line} has {len(fields)} fields; the first line has {len(head.names)}")
             empty = False
             yield line, fields
         if odd and line > first:
             lost = "a quotation mark is not closed; the lines behind it are lost in it"
-            raise InputError(f"{path}: line {first}: {lost}")
+            raise InputError(f"line {first}: {lost}")
         if empty:
-            raise InputError(f"{path}: no rows")
+            raise InputError("no rows")
     except csv.Error as error:
-        raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
+        raise InputError(f"line {head.line + reader.line_num - 1}: {error}") from None
 
 
-def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, trains: bool = False) -> tuple[np.ndarray, list[str]]:
+def _parse_carefully(head: Head, chosen: Chosen, *, trains: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     numbers, labels, marked, count = array("d"), list[str](), set[int](), 0
-    for line, fields in _rows(head, path, labelled=chosen.label is not None):
+    for line, fields in _rows(head, labelled=chosen.label is not None):
         count += 1
         for k in chosen.features if trains else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
-                raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
-        numbers.extend(_row(fields, head, chosen, path, line, marked))
+                raise _NoNumber(f"{head.where(line, k)}: {fields[k]!r} may be a code")
+        numbers.extend(_row(fields, head, chosen, line, marked))
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
     for k in marked:
         _, odd, read = kind_of(Counter(head.fields(k)))
         if odd is not None and read[odd] is not None:
-            rows = _rows(head, path, labelled=chosen.label is not None)
+            rows = _rows(head, labelled=chosen.label is not None)
             line = next(line for line, fields in rows if fields[k].strip() == odd)
             raise InputError(
-                f"{head.where(path, line, k)}: {odd[:20]!r} is in another unit than others of the column; mend it"
+                f"{head.where(line, k)}: {odd[:20]!r} is in another unit than others of the column; mend it"
             )
     return np.array(numbers).reshape(count, len(chosen.numeric)), labels
 
 
-def _text_columns(
-    head: Head, path: Path, chosen: Chosen, names: Sequence[str]
-) -> tuple[Frame, Labels, np.ndarray | None]:
+def _text_columns(head: Head, chosen: Chosen, names: Sequence[str]) -> tuple[Frame, Labels, np.ndarray | None]:
     """(the features by those names as text, labels, weights). InputError for what is wrong in a weight."""
     columns: list[list[str]] = [[] for _ in chosen.features]
     known: list[dict[str, str]] = [{} for _ in chosen.features]  # a text that comes again is kept once
     labels, weights = [], []
     only_weight = replace(chosen, features=[])
-    for line, fields in _rows(head, path, labelled=chosen.label is not None):
+    for line, fields in _rows(head, labelled=chosen.label is not None):
         for column, texts, k in zip(columns, known, chosen.features):
             field = fields[k].strip()
             column.append(texts.setdefault(field, field))
         if chosen.weight is not None:
-            weights += _row(fields, head, only_weight, path, line, set())
+            weights += _row(fields, head, only_weight, line, set())
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
     return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights)
 
 
-def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str]) -> tuple[str, ...]:
+def _doubts(head: Head, chosen: Chosen, X: Frame, said: Sequence[str]) -> tuple[str, ...]:
     """What the user is told of the features X, but for the columns of which it is ``said`` what they are.
 
     InputError for a column of numbers or dates but for a few fields, and for one that is ``said`` and is no feature.
     """
-    places = head.find(said, path) if head.is_header else [head.column(name, path) for name in said]
+    places = head.find(said) if head.is_header else [head.column(name) for name in said]
     if chosen.label is not None and chosen.label in places:
         labels = head.described(chosen.label)
-        raise InputError(f"{path}: --column: {labels} holds the labels; --task says what they are")
+        raise InputError(f"--column: {labels} holds the labels; --task says what they are")
     notes: list[str] = []
     for k, texts in zip(chosen.features, X.columns.values()):
         if k in places:
@@ -405,7 +414,7 @@ def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str
             elif (value := numbers[odd]) is not None:
                 what = "is in another unit than others of the column" if math.isfinite(value) else "is not finite"
             raise InputError(
-                f"{head.where(path, _lines(head, [row])[0], k)}: {odd[:20]!r} {what}; {mend},{delete} or {as_category}"
+                f"{head.where(_lines(head, [row])[0], k)}: {odd[:20]!r} {what}; {mend},{delete} or {as_category}"
             )
         if kind == "number":
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
@@ -416,7 +425,7 @@ def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str
     return tuple(notes)
 
 
-def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int, marked: set[int]) -> list[float]:
+def _row(fields: list[str], head: Head, chosen: Chosen, line: int, marked: set[int]) -> list[float]:
     """The numbers in a row; columns that have one with $ or %, say, become ``marked``."""
     values = []
     for column in chosen.numeric:
@@ -426,7 +435,7 @@ def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int, m
         if value is None or not math.isfinite(value) or (value < 0 and column == chosen.weight):
             never = column == chosen.weight or (value is not None and math.isinf(value))
             kind = InputError if never else _NoNumber
-            raise kind(f"{head.where(path, line, column)}: {_wrong(fields[column], value)}")
+            raise kind(f"{head.where(line, column)}: {_wrong(fields[column], value)}")
         values.append(value)
     return values
 

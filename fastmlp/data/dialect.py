@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from ..errors import InputError
 from .labels import listed
@@ -73,9 +72,9 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def read_dialect(text: bytes, path: Path) -> Table:
+def read_dialect(text: bytes) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
-    text, notes = _in_utf8(text, path)
+    text, notes = _in_utf8(text)
     rows = without_blank_lines(text)
     above = text.count(b"\n") - rows.count(b"\n")
     if rows.endswith((b"\n\n", b"\x1a")):
@@ -90,11 +89,11 @@ def read_dialect(text: bytes, path: Path) -> Table:
     if said_mark is not None:
         rows = without_blank_lines(rows[said_mark.end() :])
     if not rows:
-        raise InputError(f"{path}: no rows")
+        raise InputError("no rows")
     comments, rest = _leading_comments(rows)
     rest = _RULE.sub(rb"\1\n", rest, count=1) if _RULE.match(rest) else rest
     lines = _first_lines(rest) or _first_lines(rows)
-    delimiter = _delimiter(lines, path, line_of(rest)) if said_mark is None else said_mark[1].decode()
+    delimiter = _delimiter(lines, line_of(rest)) if said_mark is None else said_mark[1].decode()
     split = splitter(delimiter)
     if titles := _titles(_without_notes_below([*map(split, lines)])):
         said = [words for line in lines[:titles] if (words := " ".join(filter(None, split(line))))]
@@ -161,11 +160,11 @@ def _without_repeats(rows: bytes, split: Callable[[bytes], list[str]]) -> tuple[
     return head + b"\n".join(b"" if line == head else line for line in lines), lines.count(head)
 
 
-def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
+def _in_utf8(text: bytes) -> tuple[bytes, list[str]]:
     """(``text`` in UTF-8, what to say if some was not). InputError for what is no text."""
-    refuse_foreign(text[:_SAMPLE_BYTES], path)
+    refuse_foreign(text[:_SAMPLE_BYTES])
     if b"\0" in text[: _SAMPLE_BYTES * 16]:
-        raise InputError(f"{path}: not text (byte 0x00)")
+        raise InputError("not text (byte 0x00)")
     if text.isascii():
         return text, []
     try:
@@ -178,9 +177,7 @@ def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
     try:
         read, sample = map(_of_windows, (text, word[0]))
     except UnicodeDecodeError:
-        raise InputError(
-            f"{path}: line {line}: not text in UTF-8 (byte 0x{text[start]:02x}); save it as UTF-8"
-        ) from None
+        raise InputError(f"line {line}: not text in UTF-8 (byte 0x{text[start]:02x}); save it as UTF-8") from None
     return read.encode(), [f"line {line} is not in UTF-8 but, it seems, in Windows-1252: {sample[:40]!r}"]
 
 
@@ -243,7 +240,7 @@ def splitter(delimiter: str) -> Callable[[bytes], list[str]]:
     return split
 
 
-def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
+def _delimiter(lines: list[bytes], first: int) -> str:
     """The separator that makes rows of one length; of several one that makes the first line as long, then the one that
     leaves the most numbers and dates and the fewest fields of text, then few empty fields, then many fields."""
     scores: dict[str, tuple[bool, bool, int, int, int]] = {}
@@ -276,7 +273,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             empty = sum(lengths) - len(fields)
             scores[mark] = (alike, whole, 2 * count - len(fields) - mixed, -empty, sum(lengths))
     if failure is not None and not scores:
-        raise InputError(f"{path}: line {first}: {failure}")
+        raise InputError(f"line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default="\t")
 
 

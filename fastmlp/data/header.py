@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ class Head:
     line: int
     notes: tuple[str, ...] = ()
 
-    def find(self, wanted: Sequence[str], path: Path, remedy: str = "") -> list[int]:
+    def find(self, wanted: Sequence[str], remedy: str = "") -> list[int]:
         """The columns of those names. InputError for the first that is missing."""
         places = {name: k for k, name in reversed([*enumerate(self.names)])} if self.is_header else {}
         missing = [name for name in wanted if name not in places]
@@ -73,24 +72,24 @@ class Head:
             others = [name for name in places if name not in wanted]
             columns = listed(self.names) if self.is_header else "not named (there is no header line)"
             which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed([*map(repr, missing)])}"
-            raise InputError(f"{path}: no {which}; {similar(missing[0], others)}the columns are {columns}{remedy}")
+            raise InputError(f"no {which}; {similar(missing[0], others)}the columns are {columns}{remedy}")
         return [places[name] for name in wanted]
 
-    def column(self, option: str, path: Path, remedy: str = "give one") -> int:
+    def column(self, option: str, remedy: str = "give one") -> int:
         """The column of that name, else that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
         if "," in option and option not in self.names:
-            raise InputError(f"{path}: {option!r} is more than one column; {remedy}")
+            raise InputError(f"{option!r} is more than one column; {remedy}")
         if not _NUMBERED.fullmatch(option) or (self.is_header and option in self.names):
-            return self.find([option], path)[0]
+            return self.find([option])[0]
         k, count = int(option), len(self.names)
         if not 1 <= abs(k) <= count:
-            raise InputError(f"{path}: no column {k}; there are {count}, numbered 1 to {count} and -1 to -{count}")
+            raise InputError(f"no column {k}; there are {count}, numbered 1 to {count} and -1 to -{count}")
         return k - 1 if k > 0 else k + count
 
-    def where(self, path: Path, line: int, column: int) -> str:
+    def where(self, line: int, column: int) -> str:
         """The beginning of a message about a field."""
         name = f" ({listed(self.names[column : column + 1])})" if self.is_header else ""
-        return f"{path}: line {line}, column {column + 1}{name}"
+        return f"line {line}, column {column + 1}{name}"
 
     def described(self, column: int) -> str:
         return f"column {column + 1}" + (f", {self.names[column][:40]!r}" if self.is_header else "")
@@ -131,13 +130,13 @@ class Chosen:
         return self.features if self.weight is None else [*self.features, self.weight]
 
 
-def read_head(text: bytes, path: Path, query: Query) -> Head:
-    table = read_dialect(text, path)
-    names, is_header, start, told = _names_of(table, path, query)
+def read_head(text: bytes, query: Query) -> Head:
+    table = read_dialect(text)
+    names, is_header, start, told = _names_of(table, query)
     notes = [*table.notes, *told]
     rows, line = table.rows[start:], table.line + table.rows.count(b"\n", 0, start)
     if is_header and (not rows or rows.isspace()):
-        raise InputError(f"{path}: no rows")
+        raise InputError("no rows")
     if end := _summaries(rows, table.delimiter, len(names), query.labelled):
         words = " ".join(rows[end:].decode("utf-8", "replace").split())[:40]
         what = "sums up others, or has one value only; it and what follows are left out"
@@ -161,7 +160,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
     return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
 
 
-def _names_of(table: Table, path: Path, query: Query) -> tuple[list[str], bool, int, list[str]]:
+def _names_of(table: Table, query: Query) -> tuple[list[str], bool, int, list[str]]:
     """(the columns' names, or the first row's fields; whether they are names; where the rows begin; what is said)."""
     names, line, known = table.fields, table.line, query.known
     if table.comment is not None and any(feature(field) is not None for field in names):
@@ -169,7 +168,7 @@ def _names_of(table: Table, path: Path, query: Query) -> tuple[list[str], bool, 
     of_pandas, numbers = not query.headed and _is_of_pandas(names), [name for name in names if number(name) is not None]
     short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
     nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
-    if not (query.headed or nameless or of_pandas or _is_header(table, path, query)):
+    if not (query.headed or nameless or of_pandas or _is_header(table, query)):
         return names, False, 0, []
     index, is_header = names[:1] if is_index(names[0]) else [], True
     said: list[str] = []
@@ -259,7 +258,7 @@ def _is_of_pandas(names: list[str]) -> bool:
     )
 
 
-def _is_header(table: Table, path: Path, query: Query) -> bool:
+def _is_header(table: Table, query: Query) -> bool:
     """All fields are names, or names and column numbers in order (as data frames are written), or those asked for.
 
     A row has numbers, and text only where the rows below have it. Any other mix is neither.
@@ -294,7 +293,7 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     if not again and len(numbers) < len(text):
         return True
     raise InputError(
-        f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
+        f"line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
     )
 
@@ -356,62 +355,61 @@ def _are_in_steps(fields: list[str]) -> bool:
     return len(steps) > 1 and bool(steps[0]) and np.allclose(steps, steps[0])
 
 
-def choose(head: Head, path: Path, query: Query) -> Chosen:
+def choose(head: Head, query: Query) -> Chosen:
     known = query.known
     if len(head.names) == 1 and known.width != 1:
         tried = ", ".join(SEPARATORS.values())
         raise InputError(
-            f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
+            f"line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
     if known.frame and known.columns is not None and not head.is_header:
         raise InputError(
-            f"{path}: has no header line; it must have one, as the model knows its columns "
-            f"by name ({listed(known.columns)})"
+            f"has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
         )
     if known.columns is not None and head.is_header:
-        return _choose_by_name(head, path, query)
-    weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
+        return _choose_by_name(head, query)
+    weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column)
     several = "a run learns one (fastmlp.MLPRegressor learns several numbers)"
-    asked = None if query.label_column is None else head.column(query.label_column, path, several)
+    asked = None if query.label_column is None else head.column(query.label_column, several)
     if weight is not None and weight == asked:
-        raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
-    dropped = {head.column(option, path, "give --drop again for each") for option in query.drop}
+        raise InputError(f"column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
+    dropped = {head.column(option, "give --drop again for each") for option in query.drop}
     if asked in dropped:
-        raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
+        raise InputError(f"--drop {head.names[asked]}: holds the labels; it cannot be left out")
     candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]
     said = [k for k, name in enumerate(head.names) if name in query.said]
     if not {*candidates} - {asked}:
-        raise InputError(f"{path}: the samples have no features; they must have at least one")
-    rest, notes = _without_row_numbers(head, path, candidates, {asked, *said})
+        raise InputError("the samples have no features; they must have at least one")
+    rest, notes = _without_row_numbers(head, candidates, {asked, *said})
     label: int | None
     told = False  # of what was guessed, and of what a number means
     in_place: tuple[str, ...] = ()
     if asked is not None:
         label, told = asked, number(query.label_column or "") is not None
     elif known.width is not None:
-        label, in_place = _label_of_width(head, path, query, rest)
+        label, in_place = _label_of_width(head, query, rest)
     else:
-        label, told = _find_label(head, path, rest, query.task)
+        label, told = _find_label(head, rest, query.task)
     features = [k for k in rest if k != label]
     if known.width not in (None, len(features)):
-        raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
+        raise InputError(f"has {len(features)} columns for {known.width} features")
     if not query.labelled:
         return Chosen(features, None, None, head.notes + in_place)
     return Chosen(features, label, weight, notes + in_place, told and known.width is None)
 
 
-def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
+def _choose_by_name(head: Head, query: Query) -> Chosen:
     known, remedy = query.known, "; the model takes all it learnt from (train --drop learns without)"
-    features = head.find(known.columns or (), path, remedy)
-    if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
+    features = head.find(known.columns or (), remedy)
+    if query.label_column is not None and (asked := head.column(query.label_column)) in features:
         option = f"--label-column {query.label_column}"
-        raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
+        raise InputError(f"{option}: {head.described(asked)} is a feature of the model")
     weight, asked_weight = None, query.weight_column if query.labelled else None
     if asked_weight is not None and (asked_weight in head.names or _NUMBERED.fullmatch(asked_weight)):
-        weight = head.column(asked_weight, path)  # a file to test on may have none
+        weight = head.column(asked_weight)  # a file to test on may have none
         weight = None if weight in features else weight
     rest = [k for k in range(len(head.names)) if k not in features and k != weight]
-    label, told = _other_label(head, path, query, rest) if query.labelled else (None, False)
+    label, told = _other_label(head, query, rest) if query.labelled else (None, False)
     labels = None if known.label is None else known.label.name
     others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
@@ -420,9 +418,7 @@ def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
     return Chosen(features, label, weight, head.notes + notes, say_label=told)
 
 
-def _without_row_numbers(
-    head: Head, path: Path, candidates: list[int], kept: set[int | None]
-) -> tuple[list[int], tuple[str, ...]]:
+def _without_row_numbers(head: Head, candidates: list[int], kept: set[int | None]) -> tuple[list[int], tuple[str, ...]]:
     """(the columns without row numbers or the like, but for those ``kept``; what the user is told). InputError for
     others without a name."""
     notes = [*head.notes]
@@ -447,75 +443,74 @@ def _without_row_numbers(
     if nameless is not None:
         k = nameless + 1
         raise InputError(
-            f"{path}: line {head.line - 1}: column {k} has no name; every column must have one: "
-            f"give it one, or --drop {k}"
+            f"line {head.line - 1}: column {k} has no name; every column must have one: give it one, or --drop {k}"
         )
     return candidates, tuple(notes)
 
 
-def _find_label(head: Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
+def _find_label(head: Head, candidates: list[int], task: str) -> tuple[int, bool]:
     """(the column that holds the labels of a file to train on, whether the user is told)."""
     names = head.names if head.is_header and not all(head.names[k].isdigit() for k in candidates) else None
     rest: Sequence[int] = candidates
     label = None
     if names is not None:
-        if (label := named(names, candidates, str(path))) is not None:
+        if (label := named(names, candidates)) is not None:
             return label, names[label] != "label"
         rest = apart(names, candidates)
-        label = named(names, rest, str(path))
+        label = named(names, rest)
     if label is None:
-        label = guessed(names, rest, head.values, task, str(path))
+        label = guessed(names, rest, head.values, task)
     if len(rest) < len(candidates) and (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
-        raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
+        raise InputError(f"{head.described(label)}, does not look like labels ({why}); {REMEDY}")
     return label, True
 
 
-def _other_label(head: Head, path: Path, query: Query, rest: list[int]) -> tuple[int, bool]:
+def _other_label(head: Head, query: Query, rest: list[int]) -> tuple[int, bool]:
     """(the label column among those that are no features of the model, whether the user is told).
 
     It goes by its name in the training file, if it had one.
     """
     if not rest:
-        raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
+        raise InputError("all its columns are features; it must have a column of labels, too")
     if query.label_column is not None:
-        return head.column(query.label_column, path), False
+        return head.column(query.label_column), False
     name = None if query.known.label is None else query.known.label.name
     if name is not None and name in head.names:
         return head.names.index(name), False
-    found = named(head.names, rest, str(path))
+    found = named(head.names, rest)
     if found is None and name is None and len(rest) == 1:
         return rest[0], True
     if found is None:
         wanted = "of labels" if name is None else repr(name)
-        raise InputError(f"{path}: has no labels: no column {wanted}; the columns are {listed(head.names)}; {REMEDY}")
+        raise InputError(f"has no labels: no column {wanted}; the columns are {listed(head.names)}; {REMEDY}")
     return found, head.names[found] != "label"
 
 
-def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) -> tuple[int | None, tuple[str, ...]]:
+def _label_of_width(head: Head, query: Query, columns: list[int]) -> tuple[int | None, tuple[str, ...]]:
     """(the label column of a file for a model of so many features, None if the file has the features only; what the
     user is told of it)."""
     width, told = query.known.width, tuple[str, ...]()
     if len(columns) == width:
         if query.labelled:
-            raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
+            raise InputError("all its columns are features; it must have a column of labels, too")
         return None, ()
     advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
-    label = named(head.names, columns, str(path)) if head.is_header else None
+    label = named(head.names, columns) if head.is_header else None
     if label is None and len(columns) == width + 1:
         if query.known.label is not None:
             label = columns[query.known.label.place]
-            told = _in_place(head, path, label, query)
+            told = _in_place(head, label, query)
         elif query.labelled:
-            label = _find_label(head, path, columns, query.task)[0]
+            label = _find_label(head, columns, query.task)[0]
         else:
             ends = [k for k in (columns[0], columns[-1]) if is_text(head.values(k))]
             label = ends[0] if len(ends) == 1 else None
     if label is None:
-        raise InputError(f"{path}: has {len(columns)} columns for {width} features{advice}")
+        raise InputError(f"has {len(columns)} columns for {width} features{advice}")
     return label, told
 
 
-def _in_place(head: Head, path: Path, column: int, query: Query) -> tuple[str, ...]:
+def _in_place(head: Head, column: int, query: Query) -> tuple[str, ...]:
     """What the user is told of a column that stands where the training file had its labels: of labels all alike, and
     where it is left out of rows to predict of numbers, row numbers, one value or a few other classes.
 
@@ -532,7 +527,7 @@ def _in_place(head: Head, path: Path, column: int, query: Query) -> tuple[str, .
     most = len(others) > 1 and np.mean(known[found.codes] < 0) > 1 / 2
     if query.known.classes and most and not tell_rows:
         raise InputError(
-            f"{path}: has one column more than the model takes, and {where} holds {listed(others)}, "
+            f"has one column more than the model takes, and {where} holds {listed(others)}, "
             f"which are none of its classes; leave out what is no feature, or {REMEDY}"
         )
     return (f"{where} is left out",) if others else ()

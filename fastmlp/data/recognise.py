@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, about
 from ..formats import CSV, FORMATS, NPZ, PARQUET, PICTURES, TEXTS, TRAINING, Format, plain_name, suffixes
 from .files import beginning, require_file, zipped_text
 
@@ -61,17 +61,17 @@ def _by_content(path: Path, name: str, head: bytes) -> Format | None:
     matching = [each for each in FORMATS if each.begins.fullmatch(head)]
     if matching and not matching[-1].is_text:
         return matching[-1]
-    refuse_foreign(head, path)
+    with about(path):
+        refuse_foreign(head)
     suffix = Path(plain_name(name)).suffix.lower()
     named = suffix in TEXTS or "data" in suffix  # anything may be a table, and hardly anything svmlight
     return matching[-1] if matching and (named or matching[-1] is not CSV) else None
 
 
-def refuse_foreign(head: bytes, path: Path) -> None:
+def refuse_foreign(head: bytes) -> None:
     """InputError for a file that begins as one that is known, and not read."""
     for pattern, what in _FOREIGN:
         if pattern.match(head):
             raise InputError(
-                f"{path}: is {what}; it must be a table in text, an image, or an .npz as "
-                "np.savez(path, X=X, y=y) writes it"
+                f"is {what}; it must be a table in text, an image, or an .npz as np.savez(path, X=X, y=y) writes it"
             )
