@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from .activations import ACTIVATIONS, activation_of
 from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
 from .gemm import PACK_SIZE, Scratch, gradient_size
-from .jit import Bound
 from .losses import Outcomes
 from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network, Parameters
@@ -240,9 +239,9 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
 
 
 @cache
-def bound_to(activation: str | tuple[str, ...], kernel: Any) -> Bound:
-    """The kernel for one activation, no argument: Numba would type a tuple anew at each call."""
-    return Bound(kernel, activation=activation_of(activation))
+def bound_to(activation: str | tuple[str, ...], kernel: Any) -> Any:
+    """The kernel for one activation, no argument: Numba would type a tuple anew at each call. It has its own entry."""
+    return partial(kernel, activation=activation_of(activation))
 
 
 _kept = threading.local()

@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache as memoized
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
@@ -41,7 +42,7 @@ from .numba_private import PythonDispatcher, StoredDispatcher, global_compiler_l
 vocabulary()
 
 __all__ = [
-    "Bound", "Kernel", "by_types", "compile_for", "entry", "from_python", "from_source", "kernel", "overload", "piece",
+    "Kernel", "by_types", "compile_for", "entry", "from_python", "from_source", "kernel", "overload", "piece",
     "store",
 ]  # fmt: skip
 
@@ -134,13 +135,6 @@ def _check(function: Any) -> None:
             )
 
 
-class Bound:
-    """A kernel with some parameters fixed to constants; each such combination has an entry of its own."""
-
-    def __init__(self, kernel: Any, **constants: Any) -> None:
-        self.kernel, self.constants = kernel, constants
-
-
 @memoized
 def from_python(function: Any) -> Any:
     """The entry through which Python calls a kernel. Calling the kernel itself does the same, more slowly."""
@@ -161,14 +155,14 @@ def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int
 
     In ``work`` {arguments} stands for the kernel's arguments without the first ``skip``. They are separate parameters,
     as Numba would type a tuple anew at each call: a parameter of our kernels that is annotated with a named tuple
-    becomes its fields, and a bound one is omitted. Only entries have code that unpacks Python's objects, which in every
-    kernel took a fifth of the compile time. An entry sets the floating-point control word for all that it calls, and
-    restores the caller's before it raises a kernel's exception: so ``work`` must catch that, as ``attempt`` does. In
-    another process ``maker(function)`` makes the same entry.
+    becomes its fields, and what a ``partial`` of it fixes is omitted. Only entries have code that unpacks Python's
+    objects, which in every kernel took a fifth of the compile time. An entry sets the floating-point control word for
+    all that it calls, and restores the caller's before it raises a kernel's exception: so ``work`` must catch that, as
+    ``attempt`` does. In another process ``maker(function)`` makes the same entry.
     """
     source, constants = (maker, function), {}
-    if isinstance(function, Bound):
-        function, constants = function.kernel, dict(function.constants)
+    if isinstance(function, partial):
+        function, constants = function.func, dict(function.keywords)
     arguments, bundled, bound = "", "", "".join(f", {each}={value!r}" for each, value in constants.items())
     for parameter in list(inspect.signature(function.py_func).parameters.values())[skip:]:
         given = made = f"{parameter.name}, "

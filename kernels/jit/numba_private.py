@@ -18,7 +18,6 @@ try:
     from llvmlite import binding, ir
     from numba import extending
     from numba.core import callconv, cgutils, compiler, config, errors, funcdesc, sigutils, typing
-    from numba.core.caching import NullCache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.environment import Environment
@@ -218,10 +217,6 @@ class StoredDispatcher(Dispatcher):
 
     depth = 0  # of nested compilations; changed under Numba's lock
 
-    def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
-        super().__init__(function, locals, options)
-        self._cache = _StoredCode(self)
-
     def declare(self, args: tuple[Any, ...], address: int) -> str:
         """Let compiled code call this, which returns nothing, before it is compiled: by its symbol, which is returned.
 
@@ -255,7 +250,9 @@ class StoredDispatcher(Dispatcher):
             if (kept := self.load(args)) is not None:
                 self.add_overload(kept)
             else:
-                self.targetctx.remove_user_function(super().compile_once(args))
+                entry_point = super().compile_once(args)
+                self.save(args, self.overloads[args])
+                self.targetctx.remove_user_function(entry_point)
         finally:
             StoredDispatcher.depth -= 1
             _KernelCompiler.dispatcher = before
@@ -311,16 +308,6 @@ class PythonDispatcher(StoredDispatcher):
                     f"{name} is {given}; compiled code takes {getattr(type(value), 'in_compiled_code', usual)}"
                 )
         return CPUDispatcher._compile_for_args(self, *args, **options)
-
-
-class _StoredCode(NullCache):
-    """Numba's interface to a cache, for a dispatcher; ``StoredDispatcher.compile_once`` looks for kept code itself."""
-
-    def __init__(self, dispatcher: StoredDispatcher) -> None:
-        self._dispatcher = dispatcher
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        self._dispatcher.save(sig, data)
 
 
 def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
