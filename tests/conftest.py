@@ -72,12 +72,13 @@ def compiled_at_once(request):
     One kernel after another, as tests come to them, would leave all cores but one idle; file after file, workers would
     start anew, for 1.4 CPU seconds each.
     """
-    calls = []
+    calls = {}
     for item in request.session.items:
         mark = item.get_closest_marker("compiles")
         if mark and not item.get_closest_marker("skip"):
             with suppress(Exception):
-                calls += mark.kwargs["calls"](**(item.callspec.params if hasattr(item, "callspec") else {}))
+                parameters = item.callspec.params if hasattr(item, "callspec") else {}
+                calls |= dict.fromkeys(mark.kwargs["calls"](**parameters))  # several tests make some of them
 
     def attempt(call):
         with suppress(Exception):  # what fails here fails in the test that calls it, too, and in no other
@@ -87,9 +88,9 @@ def compiled_at_once(request):
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             print(f"\ncompiling the kernels of {len(calls):,} calls, unless they are in the cache", flush=True)
         import kernels
-        from kernels.jit import compile_for, workers
+        from kernels.jit import compile_for, texts_kept, workers
 
-        with pytest.MonkeyPatch.context() as patch, kernels.threads(1):
+        with pytest.MonkeyPatch.context() as patch, kernels.threads(1), texts_kept():
             patch.setattr(workers, "_LARGE", 0)
             compile_for([partial(attempt, call) for call in calls])
 
