@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +23,15 @@ import kernels
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> set[str]:
     """Top-level packages that a file imports absolutely, and how deep its relative imports reach."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -62,8 +68,8 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
 
 def test_what_fastmlp_uses_of_kernels_is_there_before_anything_else_has_loaded_it():
     """A submodule is an attribute of its package only once somebody has imported it."""
-    nodes = [node for path in sources("fastmlp") for node in ast.walk(ast.parse(path.read_text()))]
-    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    every = [node for path in sources("fastmlp") for node in nodes(path)]
+    attributes = [node for node in every if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
     used = {node.attr for node in attributes if node.value.id == "kernels" and not node.attr.startswith("__")}
     assert len(used) > 20
     assert used <= {*kernels._HOME, *kernels._MODULES}
@@ -91,13 +97,10 @@ def test_no_module_imports_one_that_imports_it_in_turn(package):
     modules = {path.relative_to(ROOT).with_suffix("").parts: path for path in sources(package)}
     graph = {}
     for module, path in modules.items():
-        tree = ast.parse(path.read_text())
-        blocks = [
-            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        ]
-        of_types = {node for block in blocks for node in block.body}
+        blocks = (node for node in nodes(path) if isinstance(node, ast.If))
+        of_types = {node for block in blocks if "TYPE_CHECKING" in ast.unparse(block.test) for node in block.body}
         graph[module] = found = set()
-        for node in ast.walk(tree):
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom) and node.level and node not in of_types:
                 base = module[: -node.level] + tuple(node.module.split(".") if node.module else ())
                 for name in (alias.name for alias in node.names):
@@ -157,11 +160,9 @@ def test_a_typed_consumer_uses_every_public_name(tmp_path):
 
 def test_nothing_is_compiled_but_under_the_compile_policy():
     def names(path):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, (ast.Name, ast.Attribute)):
-                yield node.id if isinstance(node, ast.Name) else node.attr
+        return {getattr(node, "id", getattr(node, "attr", None)) for node in nodes(path)}
 
-    users = [path.name for path in sources("kernels") if {"njit", "prange"} & set(names(path))]
+    users = [path.name for path in sources("kernels") if {"njit", "prange"} & names(path)]
     assert users == ["losses.py"]  # the policy makes its dispatchers itself; a loss of a user is the user's
 
 
