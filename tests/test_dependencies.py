@@ -31,7 +31,8 @@ def keys(place):
     sys.path.remove(place)
     assert kernels.__file__.startswith(place)
     from kernels.jit import cache, dependencies, workers
-    texts = {name: dependencies.kernel_text(dispatcher.py_func) for name, dispatcher in workers.dispatchers.items()}
+    with dependencies.texts_kept():
+        texts = {name: dependencies.kernel_text(each.py_func) for name, each in workers.dispatchers.items()}
     return {
         "environment": cache.environment(),
         **{name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
@@ -70,7 +71,8 @@ EDITS = {
 
 
 def copy_of_kernels(place, file=None, edits=()):
-    shutil.copytree(ROOT / "kernels", place / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    # With the bytecode of files that are not edited: it is told by their times and sizes.
+    shutil.copytree(ROOT / "kernels", place / "kernels")
     if file is not None:
         text = source = (place / "kernels" / file).read_text()
         for right, wrong in edits:

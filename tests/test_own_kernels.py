@@ -307,7 +307,7 @@ print([sum(f.stats.cache_hits.values()) for f in functions])
 
 def test_functions_that_numba_keeps_are_compiled_anew_when_what_is_ours_in_them_changes(tmp_path):
     """Numba's stamp is of the user's file alone; what has nothing of ours stays."""
-    shutil.copytree(ROOT / "kernels", tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
     (tmp_path / "on_top.py").write_text(ON_TOP)
 
     def run():
