@@ -185,12 +185,13 @@ def test_panels_hold_every_column_with_the_fewest_vectors(lanes):
         assert idle == 0 or widest not in np.diff(starts)  # where all are narrow, or one panel or two of few columns
 
 
+@njit
+def rows(part, parts, panels, splits, H, n):
+    return step.rows_to_transpose(part, parts, panels, splits, H, 16, n)
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
 def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
-    @njit
-    def rows(part, parts, panels, splits, H, n):
-        return step.rows_to_transpose(part, parts, panels, splits, H, 16, n)
-
     for H in (1, 48, 64, 80, 100, 130, 256, 300, 1000):
         panels = sparse.panel_count(H, 16)
         for splits in {-(-parts // panels), parts}:
