@@ -196,11 +196,13 @@ class Dispatcher(CPUDispatcher):
 
 
 class Piece(Dispatcher):
-    """A function that is compiled into its callers; in Python it runs as it is written."""
+    """A function that is compiled into its callers; in Python it runs as it is written, unless it is of vectors."""
 
     pipeline = _PieceCompiler
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        if self.check is not None:
+            raise RuntimeError(f"{self.py_func.__name__} works in compiled code only")
         return self.py_func(*args, **named)
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
