@@ -443,6 +443,7 @@ def test_the_signature_has_every_option_that_arrays_leave_open_as_it_is():
         if item.name in elsewhere - {"data"}:
             assert item.name not in parameters
         elif item.name != "data":
+            assert item.name in parameters
             assert parameters[item.name].default == item.default
             assert parameters[item.name].kind is inspect.Parameter.KEYWORD_ONLY
     assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
