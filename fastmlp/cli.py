@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import codecs
+import contextlib
 import functools
 import gc
 import io
@@ -13,10 +14,12 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
@@ -92,18 +95,25 @@ def write_stderr(text: str) -> None:
         return
     try:
         sys.stderr.write(text)  # a program's stream may have no flush; Python's own flushes at each line and return
-    except OSError:
-        _close(sys.stderr)
+    except (OSError, ValueError):  # ValueError: a program has closed it
+        _lead_nowhere(sys.stderr)
 
 
-def _close(stream: Any) -> None:
-    """Let a standard stream lead nowhere: what is still in its buffer would fail again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _lead_nowhere(stream: Any) -> None:
+    """Let a standard stream that fails lead nowhere: what is in its buffer would fail again at exit."""
+    if stream in (sys.__stdout__, sys.__stderr__):  # a program's own may have no descriptor, or need it again
+        with contextlib.suppress(ValueError):  # closed
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def overwrites() -> bool:
     """Whether stderr is a terminal that can write over its last line."""
-    return getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"  # a program's may have no isatty
+    with contextlib.suppress(ValueError):  # closed
+        return getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"  # a program's may lack isatty
+    return False
 
 
 @functools.cache
@@ -150,7 +160,7 @@ def run_command(
     try:
         if ranks > 1:
             raise InputError(f"runs in one process, not on {ranks} ranks; run it without mpiexec")
-        if sys.stdout is None:
+        if getattr(sys.stdout, "closed", sys.stdout is None):
             raise RunError("stdout is closed; there is nowhere to write the result")
         if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that its encoding lacks
             sys.stdout.reconfigure(errors="fastmlp.escaped")
@@ -163,8 +173,8 @@ def run_command(
         say(f"fastmlp {verb}: interrupted{one_line(interruption)}")
         return 128 + signal.SIGINT
     except (InputError, RunError, MemoryError, OSError) as error:
-        if isinstance(error, OSError):  # a stdout that fails
-            _close(sys.stdout)
+        if isinstance(error, OSError):  # of stdout, perhaps
+            _lead_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
             say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
@@ -176,13 +186,47 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
     def decorate(work: _Main) -> _Main:
         @functools.wraps(work)
         def main(argv: Sequence[str] | None = None) -> int:
-            with warnings.catch_warnings():  # the caller, if it is a program, shows its own in its own way
+            # The caller, if it is a program, shows its warnings in its own way, and may handle Ctrl-C.
+            ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            with warnings.catch_warnings(), on_ctrl_c(_interrupt) if ours else contextlib.nullcontext():
                 return run_command(verb, work, argv, on_ranks=on_ranks)
 
         main.__doc__ = "Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."
         return main
 
     return decorate
+
+
+@contextlib.contextmanager
+def on_ctrl_c(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Handle Ctrl-C by ``handler``, where this is the thread that may: Python's main one."""
+    able = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, handler) if able else None
+    try:
+        yield
+    finally:
+        if able:
+            signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle Ctrl-C, but not amid an import that the command makes.
+
+    It may leave Python's lock of imports held, for which another thread waits; NumPy turns it into an ImportError.
+    """
+    while frame is not None and frame.f_code is not run_command.__code__:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            threading.Timer(0.05, _signal_main, (number,)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _signal_main(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # else what it waits for would go on
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        signal.raise_signal(number)
 
 
 def one_line(message: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import signal
 import sys
 import threading
 import time
@@ -13,10 +12,9 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, add_options, command, load_data, say, shell_word
+from .cli import Parser, add_options, command, load_data, on_ctrl_c, say, shell_word
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
@@ -259,7 +257,7 @@ def _configuration(
 
 
 def _train(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
-    """``held`` has the directories of the runs until their end."""
+    """``held`` has the directories of the runs, and Ctrl-C, until their end."""
     options = vars(parser().parse_args(argv))
     resume, seeds, finding = (options.pop(name) for name in ("resume", "seeds", "find_lr"))
     screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
@@ -294,18 +292,15 @@ def _train(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
         if finding:
             config = one_network(config, data)
         _announce(data, config, load_seconds, screen, world)
-    before = signal.signal(signal.SIGINT, screen.interrupt)
-    try:
-        if finding:
-            return _find_lr(data, config, screen, as_path(out))
-        summaries = []
-        for each in configs:
-            if each.seed != config.seed and config.data not in BUILT_IN:  # the seed also splits a file
-                data, load_seconds = _load(each, world)
-            summaries.append(_Recorded(data, each, screen, bool(resume), world).train(load_seconds))
-    finally:
-        screen.clear()
-        signal.signal(signal.SIGINT, before)
+    held.enter_context(on_ctrl_c(screen.interrupt))
+    held.callback(screen.clear)
+    if finding:
+        return _find_lr(data, config, screen, as_path(out))
+    summaries = []
+    for each in configs:
+        if each.seed != config.seed and config.data not in BUILT_IN:  # the seed also splits a file
+            data, load_seconds = _load(each, world)
+        summaries.append(_Recorded(data, each, screen, bool(resume), world).train(load_seconds))
     summary = _over_seeds(summaries, out, screen) if seeds else summaries[0]
     if screen.as_json:
         print(json.dumps(summary, allow_nan=False))
@@ -344,9 +339,6 @@ def _loading_kernels() -> Iterator[None]:
                 import_module(module)
 
     thread, collecting = threading.Thread(target=load), gc.isenabled()
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
     gc.disable()
     with suppress(RuntimeError):  # no more threads are allowed
         thread.start()
@@ -355,28 +347,9 @@ def _loading_kernels() -> Iterator[None]:
     finally:
         if thread.ident is not None:
             thread.join()
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, before)
         if collecting:
             gc.freeze()  # else the first search looks through all that was imported
             gc.enable()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle Ctrl-C, but not amid an import: that may leave Python's lock of imports held, and another thread waits."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            threading.Timer(0.05, _signal_main, (number,)).start()
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
-
-
-def _signal_main(number: int) -> None:
-    if hasattr(signal, "pthread_kill"):  # else what it waits for would go on
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
-    else:  # Windows
-        signal.raise_signal(number)
 
 
 def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:

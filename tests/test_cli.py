@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import pytest
 from lines import one_line
 
 import fastmlp
-from fastmlp import completion, evaluate, predict, train
+from fastmlp import cli, completion, evaluate, predict, train
 from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
@@ -129,8 +130,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(dataset, name, command):
     np.savez("narrow.npz", X=np.zeros((4, 3), np.uint8), y=np.zeros(4, int))
-    with open("damaged.csv.gz", "wb") as file:
-        file.write(gzip.compress(b"1,2\n" * 1000)[:-10])
+    Path("damaged.csv.gz").write_bytes(gzip.compress(b"1,2\n" * 1000)[:-10])
     arguments, message = BAD[name]
     if "--data" not in arguments:
         arguments = ["--data", dataset, *arguments]
@@ -340,22 +340,46 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):
     assert fastmlp.load_model(tmp_path / "run" / "checkpoint.npz").network.sizes == (784, 256, 10)
 
 
-def test_ctrl_c_waits_for_the_end_of_an_import_where_two_threads_import(tmp_path, monkeypatch):
-    """Amid one it left the lock of imports held, for which both threads waited for ever."""
+def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path, monkeypatch, capsys):
+    """Amid one it left the lock of imports held, for which other threads waited for ever; or NumPy had a traceback."""
     (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
     monkeypatch.syspath_prepend(tmp_path)
 
-    def load():
-        with train._loading_kernels():
-            importlib.import_module("interrupted")
-            time.sleep(60)
+    @cli.command("wait")
+    def wait(argv):
+        importlib.import_module("interrupted")
+        time.sleep(60)
 
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        load()
+    assert wait([]) == 130
     assert time.monotonic() - start < 30
     assert sys.modules["interrupted"].whole
+    assert capsys.readouterr().err == "fastmlp wait: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class FullStream(io.StringIO):
+    def write(self, text):
+        raise OSError("no space left")
+
+
+def test_a_program_may_call_a_command_in_any_thread_and_with_a_stderr_that_fails(dataset, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    for stream in (closed, FullStream()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with ThreadPoolExecutor() as pool:
+            assert pool.submit(train.main, ["--data", dataset, "--steps", "1", "--out", "run"]).result() == 0
+
+
+def test_an_error_that_is_none_of_stdout_leaves_a_program_its_stdout(python):
+    code = (
+        "from fastmlp import cli\n"
+        "def fails(argv): raise OSError('elsewhere')\n"
+        "assert cli.command('fail')(fails)([]) == 1\n"
+        "print('here')"
+    )
+    assert python(code).stdout == "here\n"
 
 
 @pytest.mark.parametrize(("columns", "encoding"), [(40, "utf-8"), (80, "utf-8"), (200, "ascii")])
