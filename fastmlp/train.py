@@ -253,7 +253,14 @@ def _configuration(
         raise InputError("--resume takes the options of the run; --preset and --config cannot be given with it")
     if finding and ranks > 1:
         raise InputError(f"--find-lr runs in one process, not on {ranks} ranks; run it without mpiexec")
-    return _resumed(resume, options) if resume else configure(preset, **((read_toml(file) if file else {}) | options))
+    if resume:
+        return _resumed(resume, options)
+    in_file = read_toml(file) if file else {}
+    try:
+        return configure(preset, **(in_file | options))
+    except InputError as error:
+        option = str(error).partition(" ")[0].strip("-:").replace("-", "_")
+        raise InputError(f"{file}: {error}" if option in in_file.keys() - options else str(error)) from None
 
 
 def _train(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:

@@ -116,6 +116,8 @@ BAD = {
     "impossible number": (["--batch-size", "0"], "--batch-size is 0; it must be an integer of at least 1"),
     "impossible rate": (["--lr", "nan"], "--lr is nan; it must be positive and finite"),
     "widths": (["--hidden", "256,,3"], "'256,,3' is not a list of widths such as 256 or 256,128"),
+    "a wrong value in a file": (["--config", "wrong.toml"], "train: wrong.toml: --lr is 'fast'; it must be a number"),
+    "a wrong value beside a file": (["--config", "wrong.toml", "--lr", "nan"], "train: --lr is nan; it must be"),
     "negative width": (["--hidden=-5"], "--hidden is (-5,); every width must be at least 1"),
     "too many threads": (["--threads", "99999"], "--threads is 99999; it must be an integer from 1 to 1024"),
     "both ends": (["--epochs", "1", "--steps", "1"], "--epochs and --steps exclude each other"),
@@ -131,6 +133,7 @@ BAD = {
 def test_bad_input_is_one_line_and_exit_code_2(dataset, name, command):
     np.savez("narrow.npz", X=np.zeros((4, 3), np.uint8), y=np.zeros(4, int))
     Path("damaged.csv.gz").write_bytes(gzip.compress(b"1,2\n" * 1000)[:-10])
+    Path("wrong.toml").write_text("lr = 'fast'\n")
     arguments, message = BAD[name]
     if "--data" not in arguments:
         arguments = ["--data", dataset, *arguments]
