@@ -665,7 +665,6 @@ def _caught(function: Any) -> Any:
     return of_row
 
 
-@cache
 def custom_loss(function: Callable[..., Any], *, output: str = "identity", width: int = 0) -> Any:
     """A loss of your own: loss = sum_i w_i f(Z[i], Y[i]), whose f compiled code calls for every row of a batch.
 
@@ -682,12 +681,18 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
         raise TypeError(f"function is {function!r}; it must be a function of three arrays, z, y and dz")
     if output not in OUTPUTS:
         raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
-    width = checks.integer("width", width, 0)
+    return _of_function(function, output, checks.integer("width", width, 0))
+
+
+@cache
+def _of_function(function: Any, output: str, width: int) -> Any:
+    python = getattr(function, "py_func", function)
     named = f"{python.__module__}.{python.__qualname__}"
     _made[named] += 1
     members = {"name": python.__name__, "output": output, "python": staticmethod(python)}
     members["of_row"] = _caught(njit(function) if function is python else function)
     members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
+    members["__reduce__"] = lambda _: (_of_function, (function, output, width))
     # Symbols of machine code contain the class's name, which must therefore be unique.
     return type(f"{named}_{_made[named]}", (_RowLoss,), members)(width)
 

@@ -1,6 +1,7 @@
 """The numbers: exact on integers, within the derived bound on floats, NaN and infinity as in NumPy."""
 
 import itertools
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -416,6 +417,17 @@ def test_a_loss_is_the_function_that_it_was_made_of_though_another_has_its_name(
             total, correct, dZ = ops.loss_gradient(np.ones((4, 2)), np.zeros((4, 2)), loss)
             assert (total, correct) == (8 * factor, 0)
             np.testing.assert_array_equal(dZ, factor)
+
+
+def half_square(z, y, dz):
+    dz[:] = z - y
+    return 0.5 * (dz[0] * dz[0])
+
+
+def test_a_loss_of_ones_own_is_pickled_by_its_function():
+    """As joblib's processes need it: its class cannot be imported."""
+    loss = kernels.custom_loss(half_square, width=1)
+    assert pickle.loads(pickle.dumps(loss)) is loss
 
 
 def test_a_step_goes_back_from_any_array_that_is_given_for_targets(rng):
