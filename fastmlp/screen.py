@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .cli import ERASE, overwrites, printable, say, write_stderr
@@ -21,11 +21,18 @@ _COLUMNS = 80  # if stderr is no terminal, or its width is not known
 _FREE_COLUMNS = 3
 
 
-def hush(quiet: bool) -> None:
-    """Silence the logger's warnings, such as that kernels are compiled, if ``quiet``; else let them through again."""
+@contextlib.contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """Silence the logger's warnings meanwhile, such as that kernels are compiled, if ``quiet``."""
     import logging  # not for --help
 
-    logging.getLogger("fastmlp").setLevel(logging.ERROR if quiet else logging.NOTSET)
+    logger = logging.getLogger("fastmlp")
+    before = logger.level
+    logger.setLevel(logging.ERROR if quiet else before)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class Line:

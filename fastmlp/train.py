@@ -32,7 +32,7 @@ from .paths import (
     runs_of_seeds,
     writing,
 )
-from .screen import Screen, duration, hush
+from .screen import Screen, duration, hushed
 from .training.parallel import World, joined
 
 if TYPE_CHECKING:
@@ -264,11 +264,12 @@ def _configuration(
 
 
 def _train(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
-    """``held`` has the directories of the runs, and Ctrl-C, until their end."""
+    """``held`` has the directories of the runs until their end, and what is set back then."""
     options = vars(parser().parse_args(argv))
     resume, seeds, finding = (options.pop(name) for name in ("resume", "seeds", "find_lr"))
     screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
-    hush(screen.level < 0)
+    held.enter_context(hushed(screen.level < 0))
+    held.callback(gc.unfreeze)  # see ``_loading_kernels``: what a program had then could never be freed
     with world.together():
         config = _configuration(options, resume, seeds, finding, world.size)
 

@@ -1,10 +1,12 @@
 """The commands as a user meets them: exit codes, one-line errors, what goes to which stream."""
 
 import contextlib
+import gc
 import gzip
 import importlib
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -359,6 +362,20 @@ def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path, monkeypatch, capsys):
     assert sys.modules["interrupted"].whole
     assert capsys.readouterr().err == "fastmlp wait: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+def test_a_program_that_trains_keeps_its_level_of_messages_and_its_garbage_can_be_freed(dataset):
+    logger, cycle = logging.getLogger("fastmlp"), Cycle()
+    level, found = logger.level, weakref.ref(cycle)
+    assert train.main(["--data", dataset, "--steps", "1", "-q"]) == 0
+    del cycle
+    gc.collect()
+    assert (logger.level, found()) == (level, None)
 
 
 class FullStream(io.StringIO):

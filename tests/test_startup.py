@@ -266,7 +266,7 @@ def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, t
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_quiet_run_does_not_say_that_it_compiles(quiet):
-    from fastmlp.screen import hush
+    from fastmlp.screen import hushed
 
-    hush(quiet)
-    assert logging.getLogger("fastmlp").isEnabledFor(logging.WARNING) is not quiet
+    with hushed(quiet):
+        assert logging.getLogger("fastmlp").isEnabledFor(logging.WARNING) is not quiet
