@@ -153,6 +153,9 @@ def fit(
     by_class = given.pop("class_weight") if isinstance(class_weight, Mapping) else None
     if isinstance(y, TrainConfig):
         y, config = None, y
+    for name, value, kind in (("config", config, TrainConfig), ("observer", observer, Observer)):
+        if not isinstance(value, (kind, type(None))):
+            raise InputError(f"{name} is of the type {type(value).__name__}; it must be a fastmlp.{kind.__name__}")
     if config is None:
         config = configure(**given)
     elif given:

@@ -28,6 +28,8 @@ PICTURES = (  # of a report, each a .png
 
 def as_path(given: str | Path) -> Path:
     """The path that a user gave, with ``~`` expanded, which shells do only at the beginning of a word."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise InputError(f"a path is of the type {type(given).__name__}; it must be text or a pathlib.Path")
     text = os.fspath(given)
     if not text:
         raise InputError("a path is empty; a variable of the shell may not be set")

@@ -579,6 +579,9 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"sample_weight": np.ma.masked_less(X[:, 0], 0)},
         "sample_weight has masked values; fill them, or leave their rows out",
     ),
+    "no configuration": ({"config": {}}, "^config is of the type dict; it must be a fastmlp.TrainConfig"),
+    "no observer": ({"observer": print}, "^observer is of the type builtin_.*; it must be a fastmlp.Observer"),
+    "no path": ({"checkpoint": b"c.npz"}, "^a path is of the type bytes; it must be text or a pathlib.Path"),
     "weights": ({"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
 }  # fmt: skip
 
