@@ -578,11 +578,15 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
         np.testing.assert_allclose(found["prediction"], model.predict(read), rtol=eps, atol=eps * y.std())
 
 
-def test_a_column_of_the_table_that_is_the_target_is_remarked():
+def test_a_column_of_the_table_that_is_the_target_or_the_weights_is_remarked():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": np.arange(60.0) % 7, "y": np.arange(60.0) % 5})
-    with pytest.warns(UserWarning, match="X has y's column 'y': the model learns to copy it; leave it out of X"):
-        TableRegressor(n_networks=1, epochs=1, random_state=0).fit(frame, frame["y"])
+    said = "leave it out of X if new rows will not have it"
+    model = TableRegressor(n_networks=1, epochs=1, random_state=0)
+    with pytest.warns(UserWarning, match=f"X has y's column 'y'; {said}"):
+        model.fit(frame, frame["y"])
+    with pytest.warns(UserWarning, match=f"X has sample_weight's column 'a'; {said}"):
+        model.fit(frame, frame["y"].to_numpy(), frame["a"])
 
 
 def test_an_onnx_file_knows_codes_that_lost_their_zeros(tmp_path):

@@ -138,7 +138,7 @@ def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
     """Warn the caller of ``fit`` where X has the column that y, called ``name``, is, and of what ``odd_pair`` says."""
     line = odd_pair(X, y, ("X", name))
     if has_columns(X) and isinstance(column := getattr(y, "name", None), str) and column in (column_names(X) or ()):
-        line = f"X has {name}'s column {column!r}: the model learns to copy it; leave it out of X"
+        line = f"X has {name}'s column {column!r}; leave it out of X if new rows will not have it"
     if line:
         warn_caller(line)
 
