@@ -64,6 +64,12 @@ def test_a_regressor_learns_what_categories_and_gaps_say():
     assert [column.kind for column in model.columns_.columns] == ["number", "category", "date", "number"]
 
 
+def test_numbers_beyond_single_precision_are_predicted_in_their_unit():
+    X, y = table(60)
+    found, large = (TableRegressor(n_networks=1, epochs=2, random_state=0).fit(X, unit * y) for unit in (1, 2.0**400))
+    assert np.array_equal(large.predict(X), 2.0**400 * found.predict(X))
+
+
 def test_a_classifier_learns_what_categories_and_gaps_say():
     X, y = table()
     X_test, y_test = table(seed=1)
@@ -370,7 +376,7 @@ def test_score_reads_nothing_that_a_mask_hides(make):
 
 X, Y = table(60)
 BAD = [
-    (TableRegressor, X, np.full(60, 2.0), "y is constant, 2; there is nothing to learn"),
+    (TableRegressor, X, np.full(60, 2.0), "y: the number to predict is 2 in all training rows; it must differ"),
     (TableClassifier, X, np.full(60, "a"), "y has one class only, 'a'; it must have two or more"),
     (TableClassifier, X, np.arange(60), "y has 60 classes in 60 rows, one row each"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.nan, Y), "3 gaps in 60 rows, the first in row 0"),
@@ -385,8 +391,8 @@ BAD = [
     (TableRegressor, X, np.ma.masked_array(Y, np.arange(60) < 3), "3 gaps in 60 rows, the first in row 0"),
     (TableClassifier, X, {*"ab"}, "y is set; it must be a list or an array of shape (n_samples,)"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.inf, Y), "Input y contains infinity"),
-    (TableRegressor, X, Y * 1e300, "is too large or too small to standardise; scale it by a power of ten"),
-    (TableRegressor, X, Y * 1e-300, "is too large or too small to standardise; scale it by a power of ten"),
+    (TableRegressor, X, Y * 1e300, "are too large or too small to standardise; scale them by a power of ten"),
+    (TableRegressor, X, Y * 1e-300, "are too large or too small to standardise; scale them by a power of ten"),
     (TableRegressor, X, np.full(60, "a"), "y holds no numbers"),
     (TableRegressor, X, None, "the target y is None"),
     (TableRegressor, X, "x", "y is 'x'; it must be the column itself"),

@@ -29,7 +29,7 @@ from ..data.labels import as_given, typed
 from ..errors import InputError, restated
 from ..frames import is_masked, keys_of, read_table
 from ..log import warn_caller
-from ..models.target import Target
+from ..models.target import Target, target_of
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
 from ..tables.columns import Columns
 from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
@@ -467,17 +467,8 @@ class TableRegressor(RegressorMixin, BaseTable):
         return float(np.square(standard - targets[:, 0]).mean())
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
-        y = _quantity("y", y)
-        if y.min() == y.max():
-            raise ValueError(f"y is constant, {y[0]:g}; there is nothing to learn")
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below
-            self.target_mean_ = float(np.average(y, weights=weights))
-            self.target_scale_ = float(np.sqrt(np.average(np.square(y - self.target_mean_), weights=weights)))
-        if not np.finfo(np.float32).tiny < self.target_scale_ < np.inf:
-            raise ValueError(
-                f"y, from {y.min():.3g} to {y.max():.3g}, is too large or too small to standardise; "
-                "scale it by a power of ten"
-            )
+        target = target_of(_quantity("y", y), "squared_error", weights, "y")
+        self.target_mean_, self.target_scale_ = float(target.mean[0]), float(target.std[0])
         return 0
 
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:

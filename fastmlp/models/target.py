@@ -80,7 +80,7 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
     low, high = float(y.min()), float(y.max())
     if low == high:
         raise InputError(
-            f"{source}: the number to predict is {low:g} in all training rows; it must differ (another --label-column?)"
+            f"{source}: the number to predict is {low:g} in all training rows; it must differ: is it the right column?"
         )
     target = Target(loss, np.zeros(1), np.ones(1))
     target.require(y, source)
@@ -90,7 +90,7 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
             mean, std = 0.0, mean
         else:
             std = math.sqrt(np.average(np.square(y - mean), weights=weights))
-    if not np.finfo(np.float32).tiny < std < math.inf:  # it is infinite or NaN where the mean is
+    if not float(np.finfo(np.float32).tiny) < std < math.inf:  # it is infinite or NaN where the mean is
         raise InputError(
             f"{source}: the numbers to predict, from {low:.3g} to {high:.3g}, are too large or too small to "
             "standardise; scale them by a power of ten"
