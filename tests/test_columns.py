@@ -380,6 +380,13 @@ def test_true_and_false_are_the_same_as_booleans_and_as_text_of_any_program():
         assert np.array_equal(inputs(columns, paid=paid), [[1, 0], [0, 1]])
 
 
+def test_bytes_that_are_not_in_utf_8_are_as_many_categories():
+    assert inputs(learnt(name=[b"Andr\xe9", b"Andr\xe8"] * 2), name=[b"Andr\xe8", b"Andr\xe9"]).tolist() == [
+        [1, 0],
+        [0, 1],
+    ]
+
+
 def test_a_date_is_days_month_and_weekday():
     days = np.arange("2023-03-01", "2024-03-01", dtype="datetime64[D]")
     columns = learnt(d=days)

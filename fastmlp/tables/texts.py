@@ -49,7 +49,7 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
 
 def _text_of(value: Any) -> str | None:
     if isinstance(value, bytes):
-        value = value.decode(errors="replace")
+        value = value.decode(errors="backslashreplace")  # different bytes stay so
     if isinstance(value, str):
         text = str.__str__(value).strip()  # of a member of an Enum str() says another
     else:
