@@ -381,10 +381,8 @@ def test_true_and_false_are_the_same_as_booleans_and_as_text_of_any_program():
 
 
 def test_bytes_that_are_not_in_utf_8_are_as_many_categories():
-    assert inputs(learnt(name=[b"Andr\xe9", b"Andr\xe8"] * 2), name=[b"Andr\xe8", b"Andr\xe9"]).tolist() == [
-        [1, 0],
-        [0, 1],
-    ]
+    names = [b"Andr\xe8", b"Andr\xe9"]
+    assert np.array_equal(inputs(learnt(name=names * 2), name=names), np.eye(2))
 
 
 def test_a_date_is_days_month_and_weekday():
