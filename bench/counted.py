@@ -39,7 +39,7 @@ def hot_kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
             peer.load(work.initial_layers())
             name = f"{peer.label}: 2 steps of 784-256-10, batch 32, {what}"
             yield name, lambda peer=peer: peer.steps(np.arange(64), np.zeros(2))
-    yield "mlp_forward of a sample", lambda: peer.predict(pixels[:1])
+    yield "mlp_forward of a sample", lambda: kernels.mlp_forward(pixels[:1], peer.network, scale=work.scale)
 
 
 def names() -> list[str]:

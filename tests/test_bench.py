@@ -456,6 +456,11 @@ def test_instructions_a_call_are_those_between_markers(monkeypatch):
     assert compare.per_call(totals) == {"one": 7, "two": 90}
 
 
+def test_what_is_counted_can_be_called():
+    for _, call in counted.hot_kernels():
+        call()
+
+
 @pytest.mark.nightly
 def test_callgrind_counts_the_kernels_instructions():
     counts = compare.instructions()
