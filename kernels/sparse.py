@@ -190,7 +190,7 @@ def _get_entry(places, entries, table, k):
 # The columns of a full panel, and the row length of a packed one, are compile-time constants: 15 % of the time.
 
 
-def _make_forward(packed: bool, vectors: int) -> Any:
+def _make_forward(packed: bool, vectors: int, full: bool = True) -> Any:
     @piece
     def panel_forward(X, rows, panel, b, relu, Y, sums, ends):
         """One panel of f(X[rows] @ W + b), to the matrix Y; b is flat and begins at the panel, or is empty for none.
@@ -201,7 +201,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
         out_of_line()
         W, lanes = panel.W, simd.lanes(panel.W)
         width = vectors * lanes
-        row, n = (width, width) if packed else (panel.row, panel.n)
+        row, n = width if packed else panel.row, width if full else panel.n
         far = not packed and X.block * row * W.itemsize > IN_PLACE_BYTES
         for i in range(rows.size):
             ends[i] = X.indptr[rows[i]]
@@ -237,7 +237,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
 
 
 _forward_wide, _forward_narrow = _make_forward(True, PANEL_VECTORS), _make_forward(True, PANEL_VECTORS - 1)
-_forward_in_place = _make_forward(False, PANEL_VECTORS)
+_forward_in_place, _forward_last = _make_forward(False, PANEL_VECTORS), _make_forward(False, PANEL_VECTORS, False)
 
 
 @kernel
@@ -246,7 +246,9 @@ def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
     panel = panel_of(p, layer)
     b = after(layer.b, panel.column) if layer.b.size else layer.b
     out = Matrix(after(Y, panel.column), layer.outputs, 1)
-    if not layer.packed:
+    if not layer.packed and panel.n < panel.width:
+        _forward_last(X, rows, panel, b, relu, out, sums, ends)
+    elif not layer.packed:
         _forward_in_place(X, rows, panel, b, relu, out, sums, ends)
     elif panel.width == PANEL_VECTORS * simd.lanes(layer.W):
         _forward_wide(X, rows, panel, b, relu, out, sums, ends)
