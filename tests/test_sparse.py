@@ -198,7 +198,7 @@ def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
             for n in (1, 7, 200):
                 of = [rows(part, parts, panels, splits, H, n) for part in range(parts)]
                 assert [of[0][0], *(hi for _, hi in of)] == [*(lo for lo, _ in of), n]
-    lo, hi = rows(0, 2, 2, 1, 100, 200)  # panels of 64 and 48
+    lo, hi = rows(0, 2, 2, 1, (2 * PANEL_VECTORS - 1) * 16, 200)  # the second panel has a vector less
     assert 0 < hi - lo < 100
 
 
