@@ -55,7 +55,7 @@ EDITS = {
     ),
     "the head of a module of the vocabulary": ("intrinsics.py", [('"""Intrinsics that', '"""All intrinsics that')], []),
     "a constant": ("tuning.py", [("BLOCK_BYTES = 2**18", "BLOCK_BYTES = 2**17")], ["gemm.gemm", "step.train_steps"]),
-    "a kernel": ("gemm.py", [("else max(last - first, 1)", "else max(last - first, 2)")], ["gemm.linear_forward"]),
+    "a kernel": ("gemm.py", [("converted.size else FLOAT_ROWS", "converted.size else 512")], ["gemm.linear_forward"]),
     "an overload": ("gemm.py", [("read(X), lo * X", "read(X), (lo + 1) * X")], ["gemm.linear_forward"]),
     "a piece of another module": ("team.py", [("return part * n // parts,", "return n // parts,")], ["update.update"]),
     "a rule that a kernel refers to": (
