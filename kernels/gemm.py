@@ -62,9 +62,9 @@ from .update import Schedule, step_of, step_rows
 def _make_stripe(rows: int, vectors: int, rest: bool = True) -> Any:
     """``rows`` rows of C: tiles of ``vectors`` vectors across the columns, then single vectors if ``rest`` is set.
 
-    The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels. Of the two
-    strides of A one is 1, and is given as a constant: reading A then takes fewer instructions, 4 to 6 of 29 a term with
-    16 registers, which is 13 % of the time where another program runs on the same core (Zen 3).
+    The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels. Where many
+    rows are computed, a stride of A that is 1 is given as a constant: reading A then takes fewer instructions, 4 to 6
+    of 29 a term with 16 registers, which is 13 % of the time where another program runs on the same core (Zen 3).
     """
     tile, edge = make_tile(rows, vectors, True), make_tile(rows, 1, False)
 
@@ -75,10 +75,12 @@ def _make_stripe(rows: int, vectors: int, rest: bool = True) -> Any:
         full = N - N % width
         for j in range(0, full, width):
             panel, sums = from_element(B, 0, j), from_element(C, 0, j)
-            if A.column == 1:
+            if rows == TILE_ROWS and A.column == 1:
                 tile(K, Matrix(A.values, A.row, 1), panel, sums, width, resume, skip)
-            else:
+            elif rows == TILE_ROWS and A.row == 1:
                 tile(K, Matrix(A.values, 1, A.column), panel, sums, width, resume, skip)
+            else:
+                tile(K, A, panel, sums, width, resume, skip)
         if rest:
             panel = from_element(B, 0, full)  # the last, whose columns are contiguous
             for j in range(full, N, lanes):

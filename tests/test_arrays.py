@@ -532,9 +532,6 @@ BAD = {  # what is given in the place of X and y, or beside them
     ),
     "huge integers": ({"y": [10**20, *range(299)]}, "y holds integers of more than 64 bits; give them as text"),
     "dates in y": ({"y": [datetime.date(2024, 1, 1)] * 300}, r"y holds values of another type \(date\)"),
-    "bytes in Latin-1": (
-        {"y": np.where(X[:, 0] > 0, b"\xe9", b"\xe8")}, "y: the label of row 0 .counted from 0. is .* not Unicode"
-    ),
     "mixed y": ({"y": np.array([3, *TEXT[1:]], object)}, "y holds values of several types"),
     "mixed y in a list": ({"y": [3, *TEXT[1:]]}, "y holds values of several types"),
     "a gap in a list": ({"y": [*TEXT[:-1], float("nan")]}, "y, row 299 .counted from 0.: is missing"),

@@ -37,7 +37,7 @@ from fastmlp.data import Sparse, format_of, load
 from fastmlp.data import files as files_reader
 from fastmlp.data.frame import Frame
 from fastmlp.data.idx import read_idx
-from fastmlp.data.npz import read_npz
+from fastmlp.data.npz import as_labels, read_npz
 from fastmlp.data.pictures import found
 from fastmlp.errors import InputError
 from fastmlp.formats import IMAGE, PICTURES, Query
@@ -716,3 +716,8 @@ def test_hostile_options_are_refused_in_one_line(tmp_path, name):
 if __name__ == "__main__":
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
     sys.exit()
+
+
+def test_labels_that_are_not_in_utf8_stay_different():
+    labels = as_labels(np.array([b"\xe9", b"\xe8", "\u00e9".encode()]), "y")
+    assert sorted(labels.values) == ["\\xe8", "\\xe9", "\u00e9"]

@@ -131,7 +131,7 @@ def as_labels(y: np.ndarray, what: str) -> Labels:
             raise InputError(f"{what} holds characters that Unicode does not have")
         return distinct(y.tolist())
     if y.dtype.kind == "S":
-        return distinct(text.decode("utf-8", "surrogateescape") for text in y.tolist())
+        return distinct(text.decode("utf-8", "backslashreplace") for text in y.tolist())
     raise InputError(f"{what} has dtype {y.dtype}; it must be numbers or text")
 
 
