@@ -204,7 +204,7 @@ BAD = {
     "NaN": ("a,b,label\n1,2,1.5\n2,3,nan\n3,4,2.5\n", ("--task", "regression"), "the label is missing; every row must"),
     "NA": ("a,b,label\n1,2,1.5\n2,3,NA\n3,4,2.5\n", ("--task", "regression"), "the others are numbers; it is missing"),
     "an infinity": ("a,b,label\n1,2,1.5\n2,3,inf\n3,4,2.5\n", ("--task", "regression"),
-        "'inf'; with --task regression"),
+        "the label of line 3 is 'inf', the others are numbers; it is no number"),
     "negative counts": ("a,b,label\n" + "1,2,-3\n2,3,1\n3,5,2\n" * 9, ("--task", "regression", "--loss", "poisson"),
         "the number to predict is -3 in a row; --loss poisson takes numbers of at least 0"),
     "sizes of 0": ("a,b,label\n" + "1,2,0\n2,3,1\n3,5,2\n" * 9, ("--task", "regression", "--loss", "gamma"),
