@@ -1082,12 +1082,12 @@ def test_where_numbers_are_asked_for_the_last_column_of_them_is_taken(write):
         path = write("table.csv", a_table(kinds, "a b c"))
         data = load(path, task="regression")
         assert data.columns == tuple("abc"[:place] + "abc"[place + 1 :])
-    for table in (a_table("decimal text", "a label"), "a,label\n1,{0}9\n2,{0}8\n".format("9" * 400)):
-        with pytest.raises(
-            InputError,
-            match="the label of row 0 .counted from 0. is '.*'; with --task regression it must be a finite number",
-        ):
-            load(write("table.csv", table), task="regression")
+    for table in (a_table("decimal text", "a target"), "a,target\n1,{0}9\n2,{0}8\n".format("9" * 400)):
+        path, said = write("table.csv", table), []
+        what = "the label of row 0 .counted from 0. is '.*'; with --task regression it must be a finite number"
+        with pytest.raises(InputError, match=f"^{re.escape(path)}: {what}"):
+            load(path, task="regression", say=said.append)
+        assert said[0].startswith(f"{path}: the labels are column 2, 'target' (")
 
 
 @pytest.mark.parametrize("name", NO_LABEL_COLUMN)

@@ -16,6 +16,7 @@ import shlex
 from array import array
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def _of_text(text: bytes, query: Query, as_text: bool) -> Samples:
             what = "different numbers" if of_numbers else "classes"
             notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
         if of_numbers:
-            notes += tuple(_stand_in(head, chosen.label, as_numbers(labels, "labels"), "leave those rows out"))
+            with suppress(InputError):  # text is refused later, when the notes are said
+                notes += tuple(_stand_in(head, chosen.label, as_numbers(labels, "labels"), "leave those rows out"))
     return Samples(X, labels, "", shape, names, weight, label=label, notes=notes)
 
 
