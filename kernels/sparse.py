@@ -348,7 +348,7 @@ def _make_update(full: bool, vectors: int) -> Any:
 
 
 _update_wide, _update_narrow = _make_update(True, PANEL_VECTORS), _make_update(True, PANEL_VECTORS - 1)
-_update_in_place = _make_update(False, PANEL_VECTORS)
+_update_last = _make_update(False, PANEL_VECTORS)
 
 
 @kernel
@@ -372,7 +372,7 @@ def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_b
     elif layer.packed or panel.n == panel.width:
         _update_wide(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
     else:
-        _update_in_place(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
+        _update_last(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
 
 
 class PutOff(NamedTuple):
